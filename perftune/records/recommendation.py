@@ -1,0 +1,101 @@
+"""The answer: the chosen candidate, its reasons, its runners-up."""
+
+from enum import Enum
+from typing import Any
+
+from perftune.records.base import Record, Setting
+from perftune.records.candidate import Candidate
+
+
+class Interval(Record):
+    """A value with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float = 0.95
+
+
+class PairedComparison(Record):
+    """Throughput of a candidate over that of a reference, from runs taken in turns."""
+
+    ratio: Interval
+    num_pairs: int
+    pairs: tuple[tuple[int, int], ...]
+    """Trial numbers: (candidate, reference)."""
+
+
+class LossCheck(Record):
+    """Whether the loss follows the reference (stock precision and optimizer, same seed and data)."""
+
+    num_steps: int
+    relative_difference: Interval
+    """Mean of (candidate - reference) / reference over the compared steps."""
+    tolerance: float
+    passed: bool
+    trials: tuple[int, int]
+    """Trial numbers: (candidate, reference)."""
+
+
+class Decision(str, Enum):
+    """What the user should do."""
+
+    TUNED = "tuned"
+    KEEP_YOURS = "keep_yours"
+
+
+class TunedLine(Record):
+    """One argument that differs from the user's own."""
+
+    field: str
+    value: Setting
+    user_value: Setting
+    speedup: Interval | None = None
+    """Step throughput with this line over without it, all other lines tuned; None: not measured, see `reason`."""
+    memory_bytes: int | None = None
+    """Peak with the line less peak without it."""
+    reason: str
+
+
+class Rejection(Record):
+    """A candidate or a value that was not chosen, and why."""
+
+    what: str
+    reason: str
+    trial: int | None = None
+
+
+class Summary(Record):
+    """The figures of one candidate, from all its runs."""
+
+    samples_per_second: float
+    tokens_per_second: float | None
+    step_seconds: float
+    peak_memory_bytes: int
+    cost_per_million_samples: float | None = None
+
+
+class Recommendation(Record):
+    """The chosen candidate and everything that speaks for it."""
+
+    decision: Decision
+    candidate: Candidate
+    arguments: dict[str, Any]
+    """What the emitted file holds: the user's base overlaid with the tuned lines."""
+    attn_implementation: str | None = None
+    environment: dict[str, str] = {}
+    lines: tuple[TunedLine, ...]
+    before: Summary
+    after: Summary
+    comparison: PairedComparison | None
+    """None when there was nothing to compare: the user's own arguments are the best or do not run."""
+    loss_check: LossCheck | None
+    final_trial: int | None
+    """Number of the trial that ran it in a fresh process with worst batch, evaluation and checkpoint."""
+    headroom_bytes: int
+    """Limit less peak of the final trial."""
+    runners_up: tuple[Candidate, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+    eval_batch_size: int | None = None
+    notes: tuple[str, ...] = ()
+    """What the user should know: what was not measured, what bounds the confidence."""

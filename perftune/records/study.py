@@ -1,0 +1,90 @@
+"""The ordered trials of one probe on one device: append-only, and the one record that all else is rendered from."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from perftune.errors import StudyFileError
+from perftune.records.base import Record
+from perftune.records.candidate import Candidate, Space
+from perftune.records.probe import ProbeSpec
+from perftune.records.recommendation import Recommendation
+from perftune.records.survey import Survey
+from perftune.records.trial import Outcome, Purpose, Trial
+
+FORMAT_VERSION = 1
+"""History: 1 (0.1.0) the first."""
+
+
+class Study(Record):
+    """Everything that one probe measured on one device."""
+
+    format_version: int = FORMAT_VERSION
+    probe: ProbeSpec
+    probe_sha256: str
+    survey: Survey
+    space: Space
+    strategy: str
+    trials: tuple[Trial, ...] = ()
+    recommendation: Recommendation | None = None
+    created: str
+    """UTC, ISO 8601."""
+    interrupted: bool = False
+
+    def with_trial(self, trial: Trial) -> "Study":
+        """The study with one more trial.
+
+        Raises:
+            ValueError: the number is taken.
+        """
+        if any(known.number == trial.number for known in self.trials):
+            raise ValueError(f"trial {trial.number} is in the study")
+        return self.model_copy(update={"trials": (*self.trials, trial)})
+
+    def completed(self, *purposes: Purpose) -> list[Trial]:
+        """Completed trials, of the given purposes or of all."""
+        return [
+            trial
+            for trial in self.trials
+            if trial.outcome is Outcome.COMPLETED and (not purposes or trial.purpose in purposes)
+        ]
+
+    def of(self, candidate: Candidate) -> list[Trial]:
+        """Every trial of a candidate, in order."""
+        return [trial for trial in self.trials if trial.candidate.key == candidate.key]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file so that a reader, or a crash at any moment, sees the old or the new text whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def save_study(study: Study, path: Path) -> None:
+    """Write a study whole or not at all."""
+    write_atomically(path, study.model_dump_json(indent=1) + "\n")
+
+
+def load_study(path: Path) -> Study:
+    """Read a study.
+
+    Raises:
+        StudyFileError: the file is missing, not JSON, not a study, or from a newer perftune.
+    """
+    try:
+        return Study.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyFileError(f"{path}: cannot be read ({error.strerror}); name the study.json of a probe") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise StudyFileError(f"{path}: not a study of format {FORMAT_VERSION} ({error})") from error

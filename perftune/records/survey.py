@@ -1,0 +1,66 @@
+"""What is known of a workload before the first trial: built once in a child process, not trained."""
+
+from typing import Any
+
+from perftune.records.base import Record, Setting
+from perftune.records.device import Device, Versions
+from perftune.records.trial import Failure, WorkloadSource
+
+
+class SurveyRequest(Record):
+    """What the child process is asked to look at; ``request.json`` with ``task`` survey."""
+
+    workload: WorkloadSource
+    arguments: dict[str, Any]
+    """The user's base TrainingArguments fields, as in the probe file."""
+    global_batch_size: int
+    device: str
+    num_devices: int = 1
+    memory_limit_bytes: int | None = None
+    deadline_seconds: float = 600.0
+    knobs: dict[str, tuple[Setting, ...]] = {}
+    """Values that the user named, to be checked beside the defaults."""
+
+
+class WorstSample(Record):
+    """One sample of the user's own data."""
+
+    index: int
+    num_tokens: int
+    """After the collator, alone in its batch."""
+
+
+class Survey(Record):
+    """The workload, the device and what each knob can be here."""
+
+    trainer_class: str
+    model_class: str
+    num_parameters: int
+    num_trainable_parameters: int
+    num_samples: int | None
+    """None for a data set without length."""
+    num_samples_scanned: int
+    worst_samples: tuple[WorstSample, ...]
+    """Heaviest first; as many as the largest micro-batch, or as there are."""
+    mean_num_tokens: float | None
+    has_eval_dataset: bool
+    arguments: dict[str, Any]
+    """Every TrainingArguments field as the user's own run has it (JSON-able)."""
+    argument_fields: tuple[str, ...]
+    """The names that the installed transformers has."""
+    base: dict[str, Setting]
+    """The user's own value of each knob."""
+    supported: dict[str, tuple[Setting, ...]]
+    """Values of each knob that this workload, device and software can take."""
+    unsupported: dict[str, dict[str, str]]
+    """knob -> value (as text, or ``*``) -> the reason."""
+    device: Device
+    versions: Versions
+    notes: tuple[str, ...] = ()
+
+
+class SurveyResult(Record):
+    """What the child writes; exactly one of the two is there."""
+
+    survey: Survey | None = None
+    failure: Failure | None = None

@@ -1,0 +1,211 @@
+"""One candidate run once in its own process: what is asked, what was observed, how it ended."""
+
+from enum import Enum
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from perftune.records.base import Record
+from perftune.records.candidate import Candidate
+
+
+class Outcome(str, Enum):
+    """How a trial ended. Values are never removed, only added."""
+
+    COMPLETED = "completed"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    CRASHED = "crashed"
+    KILLED = "killed"
+    DIVERGED = "diverged"
+    UNSUPPORTED = "unsupported"
+
+
+class Purpose(str, Enum):
+    """Why a trial was run."""
+
+    SEARCH = "search"
+    RACE = "race"
+    ABLATION = "ablation"
+    LOSS = "loss"
+    FINAL = "final"
+    EVALUATION = "evaluation"
+
+
+class WorkloadSource(Record):
+    """What trains: a ``build`` function in a file, or a model and a task without code. Exactly one of the two."""
+
+    build: str | None = None
+    """``path/to/file.py:function``; the path is absolute here."""
+    model: dict[str, Any] | None = None
+    """A resolved ``model``/``task``/``data`` declaration (records.probe.ModelWorkload as JSON)."""
+    working_directory: str
+    """The folder of the probe file; relative paths of the user's code are taken from here."""
+    trust_remote_code: bool = False
+
+
+class StopRule(Record):
+    """When a trial has seen enough."""
+
+    min_steps: int = Field(default=4, ge=1)
+    """Measured optimizer steps, warm-up not counted."""
+    max_steps: int = Field(default=40, ge=1)
+    max_seconds: float = 20.0
+    """Time for the measured steps; `min_steps` come first."""
+    relative_half_width: float = 0.02
+    """Stop once the confidence interval of the median step is this tight."""
+    give_up_step_seconds: float | None = None
+    """Stop once the interval of the median step lies above this: the candidate cannot win."""
+
+
+class TrialRequest(Record):
+    """What the child process is asked to do; ``request.json``."""
+
+    number: int
+    purpose: Purpose
+    candidate: Candidate
+    workload: WorkloadSource
+    arguments: dict[str, Any]
+    """TrainingArguments fields: the user's base, overlaid with what the candidate sets."""
+    attn_implementation: str | None = None
+    environment: dict[str, str] = {}
+    device: str = "cpu"
+    memory_limit_bytes: int | None = None
+    stop: StopRule = StopRule()
+    deadline_seconds: float = 600.0
+    """From the start of the process to its result; then the whole process group is killed."""
+    worst_batch: tuple[int, ...] = ()
+    """Indices of the samples that make the heaviest micro-batch; run before the measured steps. Empty: not run."""
+    evaluate: bool = False
+    save_checkpoint: bool = False
+    exact_steps: int | None = None
+    """Run exactly this many optimizer steps, whatever the stop rule says (loss comparison)."""
+    num_processes: int = 1
+
+
+class Steps(Record):
+    """Raw values of consecutive optimizer steps, one entry a step; warm-up included."""
+
+    step_seconds: tuple[float, ...] = ()
+    data_seconds: tuple[float, ...] = ()
+    """Waiting for the data loader."""
+    forward_seconds: tuple[float, ...] = ()
+    backward_seconds: tuple[float, ...] = ()
+    optimizer_seconds: tuple[float, ...] = ()
+    """From the end of the last backward to the zeroed gradients: clipping included."""
+    num_samples: tuple[int, ...] = ()
+    num_tokens: tuple[int, ...] = ()
+    """Without padding; 0 where the inputs have no tokens."""
+    num_padded_tokens: tuple[int, ...] = ()
+    """With padding."""
+    loss: tuple[float, ...] = ()
+    grad_norm: tuple[float | None, ...] = ()
+
+    @model_validator(mode="after")
+    def _same_length(self) -> "Steps":
+        lengths = {len(getattr(self, name)) for name in type(self).model_fields}
+        if len(lengths) > 1:
+            raise ValueError(f"step series differ in length: {sorted(lengths)}")
+        return self
+
+    def __len__(self) -> int:
+        return len(self.step_seconds)
+
+
+class MemoryPeak(Record):
+    """Peak memory of one trial. On CPU: resident high-water mark over the start; on CUDA: the allocator's figures."""
+
+    kind: str
+    """``resident`` or ``allocated``."""
+    peak_bytes: int
+    """The largest of the phases below; what is compared with the limit (on CUDA: reserved)."""
+    start_bytes: int
+    train_bytes: int
+    """Peak of training, the worst batch included when it was asked for."""
+    worst_batch_bytes: int | None = None
+    evaluate_bytes: int | None = None
+    save_bytes: int | None = None
+    reserved_bytes: int | None = None
+    num_alloc_retries: int | None = None
+
+
+class Evaluation(Record):
+    """One pass over (the start of) the evaluation data."""
+
+    num_samples: int
+    seconds: float
+    per_device_eval_batch_size: int
+
+
+class Measurement(Record):
+    """What a completed trial observed, raw."""
+
+    steps: Steps
+    num_warmup_steps: int
+    """Leading steps that are not steady; found, not assumed."""
+    memory: MemoryPeak
+    evaluation: Evaluation | None = None
+    start_seconds: float
+    """From the request to the first line of the child."""
+    build_seconds: float
+    """Building the workload and the Trainer."""
+    worst_batch_ran: bool = False
+    stopped_because: str
+    """``interval``, ``cannot_win``, ``max_steps``, ``max_seconds``, ``exact_steps`` or ``training_ended``."""
+
+
+class Failure(Record):
+    """Why a trial did not complete."""
+
+    kind: Outcome
+    message: str
+    """One line for the user."""
+    error_type: str | None = None
+    traceback: str | None = None
+    peak_bytes: int | None = None
+    """What was in use when memory ran out, if known."""
+
+
+class TrialResult(Record):
+    """What the child writes; ``result.json``. Exactly one of the two is there."""
+
+    measurement: Measurement | None = None
+    failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "TrialResult":
+        if (self.measurement is None) == (self.failure is None):
+            raise ValueError("a result has either a measurement or a failure")
+        return self
+
+
+class Trial(Record):
+    """One line of a study."""
+
+    number: int
+    purpose: Purpose
+    candidate: Candidate
+    outcome: Outcome
+    measurement: Measurement | None = None
+    failure: Failure | None = None
+    wall_seconds: float
+    """What the trial cost, from request to result."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Trial":
+        if (self.outcome is Outcome.COMPLETED) != (self.measurement is not None):
+            raise ValueError(f"a trial that {self.outcome.value} cannot have this measurement")
+        if (self.outcome is Outcome.COMPLETED) == (self.failure is not None):
+            raise ValueError(f"a trial that {self.outcome.value} cannot have this failure")
+        return self
+
+
+class Heartbeat(Record):
+    """What a running trial tells while it runs; ``heartbeat.json``, replaced after every step."""
+
+    phase: str
+    """``build``, ``worst_batch``, ``train``, ``evaluate`` or ``save``."""
+    num_steps: int = 0
+    step_seconds: float | None = None
+    memory_bytes: int | None = None
+
