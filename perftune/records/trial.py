@@ -208,4 +208,3 @@ class Heartbeat(Record):
     num_steps: int = 0
     step_seconds: float | None = None
     memory_bytes: int | None = None
-
