@@ -35,7 +35,7 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
 
 
 def paired_ratio(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
-    """Geometric mean of ``first / second`` over pairs, with a 95 % t-interval of the log ratios: ``(ratio, low, high)``.
+    """Geometric mean of ``first / second`` over pairs, with a 95 % t-interval of the logs: ``(ratio, low, high)``.
 
     One pair says nothing of its own spread: its interval is ``(0, inf)``.
 

@@ -16,7 +16,7 @@ class Task(str, Enum):
     CAUSAL_LM = "causal-lm"
     MASKED_LM = "masked-lm"
     SEQUENCE_CLASSIFICATION = "sequence-classification"
-    TOKEN_CLASSIFICATION = "token-classification"
+    TOKEN_CLASSIFICATION = "token-classification"  # noqa: S105 (no password)
     SEQ2SEQ = "seq2seq"
     IMAGE_CLASSIFICATION = "image-classification"
 
@@ -103,10 +103,10 @@ class ProbeSpec(Record):
     build: str | None = None
     """``/absolute/path.py:function``; exactly one of build and workload is given."""
     workload: ModelWorkload | None = None
-    training_arguments: dict[str, Any] = {}
+    training_arguments: dict[str, Any] = Field(default_factory=dict)
     global_batch_size: int = Field(ge=1)
     target: Target = Target()
-    knobs: dict[str, tuple[Setting, ...]] = {}
+    knobs: dict[str, tuple[Setting, ...]] = Field(default_factory=dict)
     """Values that the user named; knobs not named here take their defaults, those with one value are held."""
     allow: tuple[Change, ...] = (Change.SAME_MATH, Change.MIXED_PRECISION, Change.LOW_BIT_OPTIMIZER)
     objective: Objective = Objective.SAMPLES_PER_SECOND

@@ -3,6 +3,8 @@
 from enum import Enum
 from typing import Any
 
+from pydantic import Field
+
 from perftune.records.base import Record, Setting
 from perftune.records.candidate import Candidate
 
@@ -83,7 +85,7 @@ class Recommendation(Record):
     arguments: dict[str, Any]
     """What the emitted file holds: the user's base overlaid with the tuned lines."""
     attn_implementation: str | None = None
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = Field(default_factory=dict)
     lines: tuple[TunedLine, ...]
     before: Summary
     after: Summary

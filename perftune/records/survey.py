@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from perftune.records.base import Record, Setting
 from perftune.records.device import Device, Versions
 from perftune.records.trial import Failure, WorkloadSource
@@ -18,7 +20,7 @@ class SurveyRequest(Record):
     num_devices: int = 1
     memory_limit_bytes: int | None = None
     deadline_seconds: float = 600.0
-    knobs: dict[str, tuple[Setting, ...]] = {}
+    knobs: dict[str, tuple[Setting, ...]] = Field(default_factory=dict)
     """Values that the user named, to be checked beside the defaults."""
 
 

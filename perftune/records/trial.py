@@ -68,7 +68,7 @@ class TrialRequest(Record):
     arguments: dict[str, Any]
     """TrainingArguments fields: the user's base, overlaid with what the candidate sets."""
     attn_implementation: str | None = None
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = Field(default_factory=dict)
     device: str = "cpu"
     memory_limit_bytes: int | None = None
     stop: StopRule = StopRule()
