@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from perftune.records.base import Record, Setting
+from perftune.records.device import Device
 
 MICRO_BATCH = "per_device_train_batch_size"
 PRECISION = "precision"
@@ -102,6 +103,8 @@ class Space(Record):
     memory_limit_bytes: int
     headroom: float
     """The part of the limit that the recommendation leaves free."""
+    device: Device | None = None
+    """What the search may expect of the hardware before it has measured any; None: nothing."""
 
     def candidates(self) -> list[Candidate]:
         """Every candidate, in the order of the knobs."""
