@@ -1,0 +1,69 @@
+"""The CPU as a training device: the wall clock, the resident memory of the process and RLIMIT_DATA."""
+
+import time
+from typing import Any
+
+from perftune.devices import process_memory
+from perftune.devices.out_of_memory import causes, is_host_out_of_memory, says
+from perftune.devices.training_device import Peak
+
+THREAD_TEXTS = ("can't start new thread", "Resource temporarily unavailable")
+"""A thread whose stack does not fit under the cap; without a cap it is the number of threads that ran out."""
+
+
+class CpuTrainingDevice:
+    """This process on this CPU."""
+
+    kind = "cpu"
+    memory_kind = "resident"
+
+    def __init__(self) -> None:
+        self._was_capped = False
+
+    def synchronize(self) -> None:
+        """The CPU has always done what it was given."""
+
+    def mark(self) -> float:
+        """Now, in seconds of the monotonic performance counter."""
+        return time.perf_counter()
+
+    def seconds_between(self, start: Any, end: Any) -> float:
+        """Seconds of wall time."""
+        return float(end - start)
+
+    def used_bytes(self) -> int:
+        """Resident bytes of the process."""
+        return process_memory.resident_bytes()
+
+    def reset_peak(self) -> bool:
+        """Set the resident high-water mark to what is resident now."""
+        return process_memory.reset_peak_resident()
+
+    def peak(self) -> Peak:
+        """The resident high-water mark."""
+        return Peak(bytes=self.peak_bytes())
+
+    def peak_bytes(self) -> int:
+        """The resident high-water mark in bytes."""
+        return process_memory.peak_resident_bytes()
+
+    def empty_cache(self) -> None:
+        """The CPU allocator holds nothing back."""
+
+    def cap(self, limit_bytes: int) -> None:
+        """Let the process allocate so many bytes more than it has now; see `process_memory.cap_memory`."""
+        process_memory.cap_memory(limit_bytes)
+        self._was_capped = True
+
+    def lift_cap(self) -> None:
+        """Undo `cap`."""
+        process_memory.lift_memory_cap()
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether an exception says that the memory of the process ran out.
+
+        Under a cap, now or before, a thread that cannot be started counts too: its stack did not fit.
+        """
+        if is_host_out_of_memory(error):
+            return True
+        return self._was_capped and any(says(cause, THREAD_TEXTS) for cause in causes(error))
