@@ -105,9 +105,9 @@ def cap_memory(limit_bytes: int) -> None:
 
     Beyond, allocations fail as they do when memory is out: torch raises ``DefaultCPUAllocator: can't allocate memory``,
     Python MemoryError. The limit is RLIMIT_DATA: private writable memory, touched or not, thread stacks in full (8 MiB
-    each by default). Unlike RLIMIT_AS it leaves out mapped files and address space that is only reserved (64 MiB for the
-    glibc arena of each thread). It does not count shared mappings (tensors that data loader workers hand over), and each
-    child process, which inherits it, is counted by itself. The limit is soft: `lift_memory_cap` undoes it.
+    each by default). Unlike RLIMIT_AS it leaves out mapped files and address space that is only reserved (64 MiB for
+    each glibc arena). It does not count shared mappings (tensors that data loader workers hand over), and each child
+    process, which inherits it, is counted by itself. The limit is soft: `lift_memory_cap` undoes it.
 
     Args:
         limit_bytes: bytes over what the process has at this moment.
