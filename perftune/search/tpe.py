@@ -64,9 +64,7 @@ def _params(space: Space, candidate: Candidate) -> dict[str, int]:
 
 
 def _candidate(space: Space, params: dict[str, int]) -> Candidate:
-    return Candidate(
-        settings={knob.name: _ordered(knob.name, knob.values)[params[knob.name]] for knob in space.knobs}
-    )
+    return Candidate(settings={knob.name: _ordered(knob.name, knob.values)[params[knob.name]] for knob in space.knobs})
 
 
 def _ordered(name: str, values: tuple[Any, ...]) -> list[Any]:

@@ -1,0 +1,194 @@
+"""The main search: physical models of time and memory decide which candidate is worth the next trial."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, Candidate, Space
+from perftune.records.probe import Objective
+from perftune.records.trial import Outcome, Trial
+from perftune.search.encoding import Bools, Encoding, Floats, Ints
+from perftune.search.memory import MemoryModel
+from perftune.search.observations import Observation, observe
+from perftune.search.strategy import OUT_OF_MEMORY, fits, in_space
+from perftune.search.timing import TimeModel, log_total
+
+NUM_DRAWS = 384
+MOST_ROWS = 400
+"""Candidates that are looked at closely; of a larger space, those that the time model holds the most promising."""
+SMALLEST_FIT = 0.05
+"""Candidates less likely to fit are not tried."""
+MOST_RERUNS = 2
+REFERENCE_EVERY = 12
+"""Trials without any repeat after which the reference is run again, …"""
+REFERENCE_EVERY_ROUGH = 5
+"""… and on a machine that seems to drift."""
+MOST_EARLY_OOMS = 8
+"""Nothing completed and this many ran out of memory: give up."""
+
+
+class ModelSearch:
+    """Expected improvement under the models, weighed by the chance to fit; ends when nothing can be worth a trial.
+
+    Args:
+        seed: of the posterior draws.
+        worthwhile: smallest relative gain that matters.
+        chance: a candidate is worth a trial if its chance to gain that much is above this.
+    """
+
+    def __init__(self, seed: int = 0, *, worthwhile: float = 0.02, chance: float = 0.05) -> None:
+        self._seed = seed
+        self._worthwhile = worthwhile
+        self._chance = chance
+
+    def propose(self, space: Space, trials: Sequence[Trial], objective: Objective) -> Candidate | None:
+        """The candidate to run next; None when no candidate is likely enough to gain enough."""
+        known = in_space(space, trials)
+        encoding = Encoding(space)
+        base = encoding.number(space.base)
+        if base is not None and not any(encoding.number(trial.candidate) == base for trial in known):
+            return space.base
+        if not any(fits(space, trial) for trial in known):
+            return _recover(encoding, known)
+        row = self._choose(Beliefs(encoding, known, objective, self._seed))
+        return None if row is None else encoding.candidate(row)
+
+    def _choose(self, beliefs: "Beliefs") -> int | None:
+        reference = beliefs.stale_reference()
+        gains = beliefs.gains()
+        chances = (gains > np.log1p(self._worthwhile)).mean(axis=0) * beliefs.weight[beliefs.rows]
+        open_ = beliefs.open[beliefs.rows]
+        if not (open_ & (chances > self._chance)).any():
+            return None
+        if reference is not None:
+            return reference
+        improvement = np.maximum(gains, 0).mean(axis=0) * beliefs.weight[beliefs.rows]
+        improvement[~open_] = -1.0
+        return int(beliefs.rows[int(np.argmax(improvement))])
+
+
+@dataclass
+class Beliefs:
+    """All that the trials say about the candidates, ready for a decision."""
+
+    encoding: Encoding
+    trials: Sequence[Trial]
+    objective: Objective
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._tried: list[int] = [row for t in self.trials if (row := self.encoding.number(t.candidate)) is not None]
+        self.observations: list[Observation] = observe(self.encoding, self.trials, self.objective)
+        self.memory = MemoryModel(self.encoding, self.trials)
+        self.time = TimeModel(self.encoding, self.observations)
+        self.weight: Floats = self.memory.fit_probability() * _health(self.encoding, self.trials)
+        self.open: Bools = self._open()
+        """Candidates that may be proposed: not tried, or tried only while the machine was disturbed."""
+        self._fitting = sorted(
+            {row for row, t in zip(self._tried, self.trials, strict=True) if fits(self.encoding.space, t)}
+        )
+        self.rows: Ints = self._shortlist()
+        """Candidates that are looked at closely; those that completed and fit among them."""
+        self.log_costs: Floats = self._log_costs()
+        """Joint draws of what is minimised, draw × shortlisted row: log seconds per step, or log peak bytes."""
+
+    def _open(self) -> Bools:
+        result = self.weight >= SMALLEST_FIT
+        result[self._tried] = False
+        for position in self.time.disturbed:
+            row = self.observations[position].row
+            runs = [i for i, o in enumerate(self.observations) if o.row == row]
+            if all(i in self.time.disturbed for i in runs) and len(runs) <= MOST_RERUNS:
+                result[row] = not self.memory.excluded[row]
+        return result
+
+    def _shortlist(self) -> Ints:
+        wanted = self.open.copy()
+        wanted[self._fitting] = True
+        rows = np.flatnonzero(wanted)
+        if len(rows) > MOST_ROWS:
+            mean, sd = self.time.mean_log_seconds(rows)
+            promising = rows[np.argsort(mean - 1.5 * sd, kind="stable")[:MOST_ROWS]]
+            rows = np.unique(np.concatenate([promising, self._fitting]))
+        return rows
+
+    def _log_costs(self) -> Floats:
+        rng = np.random.default_rng([self.seed, len(self.trials)])
+        if self.objective is Objective.PEAK_MEMORY:
+            return np.asarray(self.memory.log_samples(NUM_DRAWS, rng)[:, self.rows], dtype=np.float64)
+        return log_total(self.time.part_samples(self.rows, NUM_DRAWS, rng))
+
+    @property
+    def leader(self) -> int:
+        """The row, of those that completed and fit, with the best expectation."""
+        positions = np.searchsorted(self.rows, self._fitting)
+        means = self.log_costs[:, positions].mean(axis=0)
+        return self._fitting[int(np.argmin(means))]
+
+    def gains(self) -> Floats:
+        """Draws of the relative gain of every shortlisted row on the leader, as a difference of logarithms."""
+        position = int(np.searchsorted(self.rows, self.leader))
+        return np.asarray(self.log_costs[:, [position]] - self.log_costs, dtype=np.float64)
+
+    def stale_reference(self) -> int | None:
+        """The base (or, if it does not run, the leader) when too long nothing was repeated to see the machine drift."""
+        rows = [o.row for o in self.observations]
+        since = 0
+        for i in range(len(rows) - 1, 0, -1):
+            if rows[i] in rows[:i]:
+                break
+            since += 1
+        every = REFERENCE_EVERY_ROUGH if self.time.roughness > 0.5 else REFERENCE_EVERY
+        if since < every:
+            return None
+        base = self.encoding.number(self.encoding.space.base)
+        return base if base in self._fitting else self.leader
+
+
+def _health(encoding: Encoding, trials: Sequence[Trial]) -> Floats:
+    """The chance that a candidate runs at all: halved for every failure of a value that has never completed."""
+    health = np.ones(len(encoding))
+    failed = {Outcome.CRASHED, Outcome.UNSUPPORTED, Outcome.DIVERGED, Outcome.TIMED_OUT}
+    for trial in trials:
+        row = encoding.number(trial.candidate)
+        if row is None or trial.outcome not in failed:
+            continue
+        if trial.outcome is Outcome.TIMED_OUT:
+            health[encoding.same_arm(row) & (encoding.micro_batch == encoding.micro_batch[row])] = 0.0
+        else:
+            health[encoding.same_arm(row)] = 0.0
+        for name in encoding.names:
+            same = encoding.equal(row, [name])
+            completed = any(
+                t.outcome is Outcome.COMPLETED and t.candidate.settings[name] == trial.candidate.settings[name]
+                for t in trials
+            )
+            if not completed:
+                health[same] *= 0.5
+    return health
+
+
+def _recover(encoding: Encoding, trials: Sequence[Trial]) -> Candidate | None:
+    """Nothing has fitted yet: smaller micro-batches of the user's arm, then with checkpointing, then other arms."""
+    ooms = sum(trial.outcome in OUT_OF_MEMORY for trial in trials)
+    tried = {encoding.number(trial.candidate) for trial in trials}
+    closed = MemoryModel(encoding, trials).excluded | (_health(encoding, trials) == 0)
+    rows = [row for row in np.flatnonzero(~closed).tolist() if row not in tried]
+    smallest = encoding.micro_batch.min()
+    if not rows or (ooms >= MOST_EARLY_OOMS and any(encoding.micro_batch[row] == smallest for row in tried if row)):
+        return None
+    base = encoding.space.base.settings
+    size = float(encoding.space.base.micro_batch)
+
+    def distance(row: int) -> tuple[float, ...]:
+        settings = encoding.candidate(row).settings
+        changed = [name for name in encoding.names if name != MICRO_BATCH and settings[name] != base[name]]
+        wanted = max(size / 4 ** len(trials), 1.0)
+        return (
+            float(len([name for name in changed if name != CHECKPOINTING])),
+            float(len(changed)),
+            abs(float(np.log(encoding.micro_batch[row] / wanted))),
+        )
+
+    return encoding.candidate(min(rows, key=distance))

@@ -1,0 +1,112 @@
+"""What is believed of each knob before anything is measured: which parts of a step it can change, and by how much.
+
+Effects are differences of natural logarithms of seconds, so 0.1 is about 10 %. They are beliefs, not measurements:
+they decide what is tried first, and every one of them yields to two or three trials that say otherwise.
+"""
+
+from dataclasses import dataclass
+
+from perftune.records.candidate import ATTENTION, CHECKPOINTING, COMPILE, MICRO_BATCH, OPTIMIZER, PRECISION, WORKERS
+from perftune.records.device import Device
+
+
+@dataclass(frozen=True)
+class Term:
+    """Candidates that agree in these knobs share an effect with this standard deviation."""
+
+    sd: float
+    knobs: tuple[str, ...] = ()
+    batch: str = ""
+    """How the effect moves with the micro-batch: not at all, along a ``line`` (per octave), or a smooth ``curve``."""
+
+
+CURVE_OCTAVES = 1.3
+"""Length over which a smooth deviation from the expected batch curve stays alike: caches bend it at some size."""
+
+OVERHEADS = (0.02, 0.3, 1.0, 4.0, 16.0)
+"""Fixed cost of a micro-batch, in samples' worth of compute: the unknown of the batch curve ``1 + overhead / size``.
+All are held possible at once, each weighed by how well it explains the trials."""
+
+REST_OVERHEAD = 8.0
+"""The same for the rest of a step, which is mostly per micro-batch."""
+
+UNKNOWN_KNOB_SD = 0.08
+
+_COMPUTE_SD = {PRECISION: 0.35, CHECKPOINTING: 0.08, ATTENTION: 0.12, COMPILE: 0.3, "use_liger_kernel": 0.12,
+               OPTIMIZER: 0.015, WORKERS: 0.03, "dataloader_pin_memory": 0.01, "train_sampling_strategy": 0.3,
+               "torch_empty_cache_steps": 0.05, "cuda_allocator": 0.03}  # fmt: skip
+_COMPUTE_LINE_SD = {PRECISION: 0.06, CHECKPOINTING: 0.03, ATTENTION: 0.04, COMPILE: 0.06, "use_liger_kernel": 0.03}
+_OPTIMIZER_SD = {OPTIMIZER: 0.7, PRECISION: 0.1}
+_DATA_SD = {WORKERS: 1.0, "dataloader_pin_memory": 0.3, "train_sampling_strategy": 0.3}
+
+_OPTIMIZER_MEAN = {
+    "cpu": {"adamw_torch": 0.0, "adamw_torch_fused": -0.5, "adamw_bnb_8bit": 0.3, "paged_adamw_8bit": 0.3,
+            "adamw_torch_8bit": 1.0},
+    "cuda": {"adamw_torch": 0.0, "adamw_torch_fused": -0.4, "adamw_bnb_8bit": -0.3, "paged_adamw_8bit": -0.2,
+             "adamw_torch_8bit": 0.3},
+}  # fmt: skip
+
+_MATRIX_BF16 = "amx_bf16"
+_VECTOR_BF16 = "avx512_bf16"
+
+
+def terms(part: str, names: list[str]) -> list[Term]:
+    """The effects that a part of the step can have, given the knobs of the space."""
+    knobs = [name for name in names if name != MICRO_BATCH]
+    if part == "compute":
+        return _compute_terms(knobs)
+    if part == "optimizer":
+        single = _single(knobs, _OPTIMIZER_SD, 0.03)
+        return [Term(1.0), *single, Term(0.02, batch="line"), Term(0.05, (OPTIMIZER, PRECISION))]
+    if part == "data":
+        return [Term(1.0), *_single(knobs, _DATA_SD, 0.05), Term(0.1, batch="line"), Term(0.2, batch="curve")]
+    return [Term(1.0), *_single(knobs, {}, 0.1), Term(0.25, batch="line"), Term(0.15, batch="curve")]
+
+
+def _compute_terms(knobs: list[str]) -> list[Term]:
+    lines = [Term(sd, (name,), "line") for name, sd in _COMPUTE_LINE_SD.items() if name in knobs]
+    curves = [Term(0.05, (name,), "curve") for name in (PRECISION, ATTENTION, COMPILE) if name in knobs]
+    pairs = [
+        Term(0.04, (a, b))
+        for a, b in ((PRECISION, ATTENTION), (PRECISION, COMPILE), (PRECISION, CHECKPOINTING))
+        if a in knobs and b in knobs
+    ]
+    own = Term(0.02, tuple(knobs), "curve")
+    batch = [Term(0.05, batch="line"), Term(0.08, batch="curve")]
+    return [Term(1.0), *_single(knobs, _COMPUTE_SD, UNKNOWN_KNOB_SD), *batch, *lines, *curves, *pairs, own]
+
+
+def _single(knobs: list[str], sds: dict[str, float], other: float) -> list[Term]:
+    return [Term(sds.get(name, other), (name,)) for name in knobs]
+
+
+def mean(part: str, name: str, value: object, device: Device | None) -> float:
+    """The expected effect of a value on a part, against the value that changes nothing."""
+    kind = device.kind if device else "cpu"
+    if part == "optimizer" and name == OPTIMIZER:
+        return _OPTIMIZER_MEAN.get(kind, {}).get(str(value), 0.0)
+    if part == "data" and name == WORKERS:
+        return -0.7 if isinstance(value, int) and value > 0 else 0.0
+    if part != "compute":
+        return 0.0
+    if name == PRECISION:
+        return _precision_mean(str(value), device)
+    if name == WORKERS and kind == "cpu":
+        return 0.03 if isinstance(value, int) and value > 0 else 0.0
+    if value is True:
+        return {CHECKPOINTING: 0.27, COMPILE: -0.15, "use_liger_kernel": -0.1}.get(name, 0.0)
+    return {"sdpa": -0.05, "flash_attention_2": -0.12, "group_by_length": -0.2}.get(str(value), 0.0)
+
+
+def _precision_mean(value: str, device: Device | None) -> float:
+    """Half precision pays where the hardware multiplies it: AMX or AVX-512 BF16 on CPU, tensor cores on CUDA."""
+    if device is None or value == "fp32":
+        return 0.0
+    if device.kind == "cuda":
+        half = -0.8 if (device.compute_capability or (8, 0)) >= (7, 0) else -0.2
+        bf16 = half if (device.compute_capability or (8, 0)) >= (8, 0) else 0.5
+        return {"tf32": -0.5, "bf16": bf16, "fp16": half}.get(value, 0.0)
+    sets = device.instruction_sets
+    if value == "bf16":
+        return -0.4 if _MATRIX_BF16 in sets else -0.1 if _VECTOR_BF16 in sets else 0.4
+    return 0.2 if "amx_fp16" in sets or "avx512_fp16" in sets else 0.8
