@@ -21,8 +21,8 @@ MAX_ASKS = 50
 class TpeSearch:
     """The user's own candidate first, then what ``optuna.samplers.TPESampler`` suggests, each candidate once.
 
-    The sampler is rebuilt from the trials at every call; candidates that failed or do not fit are told as failing a
-    constraint. Settings are optuna's defaults (ten random trials first), with ``multivariate`` and ``group`` on.
+    The sampler is rebuilt from the trials at every call; candidates that failed or do not fit are told as being as poor
+    as the worst. Settings are optuna's defaults (ten random trials first), with ``multivariate`` on.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -78,24 +78,17 @@ def _replayed(space: Space, trials: Sequence[Trial], objective: Objective, seed:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(
-            seed=seed + len(trials), multivariate=True, group=True, constraints_func=_constraint
-        )
+        sampler = optuna.samplers.TPESampler(seed=seed + len(trials), multivariate=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     completed = [score(trial, objective) for trial in trials if trial.measurement is not None]
     worst = min(completed, default=0.0)
     for trial in trials:
-        value = worst if trial.measurement is None else score(trial, objective)
+        value = score(trial, objective) if fits(space, trial) else worst
         study.add_trial(
             optuna.trial.create_trial(
                 params=_params(space, trial.candidate),
                 distributions=_distributions(space),
                 value=value,
-                system_attrs={"constraints": (-1.0 if fits(space, trial) else 1.0,)},
             )
         )
     return study
-
-
-def _constraint(trial: Any) -> tuple[float, ...]:
-    return tuple(trial.system_attrs.get("constraints", (1.0,)))
