@@ -56,7 +56,7 @@ class ModelSearch:
 
     def _choose(self, beliefs: "Beliefs") -> int | None:
         reference = beliefs.stale_reference()
-        gains = beliefs.gains()
+        gains = beliefs.learnable_gains()
         chances = (gains > np.log1p(self._worthwhile)).mean(axis=0) * beliefs.weight[beliefs.rows]
         open_ = beliefs.open[beliefs.rows]
         if not (open_ & (chances > self._chance)).any():
@@ -130,6 +130,13 @@ class Beliefs:
         """Draws of the relative gain of every shortlisted row on the leader, as a difference of logarithms."""
         position = int(np.searchsorted(self.rows, self.leader))
         return np.asarray(self.log_costs[:, [position]] - self.log_costs, dtype=np.float64)
+
+    def learnable_gains(self) -> Floats:
+        """Draws of what the gain will be believed to be after one noisy trial: shrunk to the share that it can tell."""
+        gains = self.gains()
+        mean, variance = gains.mean(axis=0), gains.var(axis=0)
+        told = np.sqrt(variance / (variance + self.time.noise_variance))
+        return np.asarray(mean + told * (gains - mean), dtype=np.float64)
 
     def stale_reference(self) -> int | None:
         """The base (or, if it does not run, the leader) when too long nothing was repeated to see the machine drift."""

@@ -32,7 +32,7 @@ REST_OVERHEAD = 8.0
 
 UNKNOWN_KNOB_SD = 0.08
 
-_COMPUTE_SD = {PRECISION: 0.35, CHECKPOINTING: 0.08, ATTENTION: 0.12, COMPILE: 0.3, "use_liger_kernel": 0.12,
+_COMPUTE_SD = {PRECISION: 0.5, CHECKPOINTING: 0.08, ATTENTION: 0.12, COMPILE: 0.3, "use_liger_kernel": 0.12,
                OPTIMIZER: 0.015, WORKERS: 0.03, "dataloader_pin_memory": 0.01, "train_sampling_strategy": 0.3,
                "torch_empty_cache_steps": 0.05, "cuda_allocator": 0.03}  # fmt: skip
 _COMPUTE_LINE_SD = {PRECISION: 0.06, CHECKPOINTING: 0.03, ATTENTION: 0.04, COMPILE: 0.06, "use_liger_kernel": 0.03}
@@ -108,5 +108,5 @@ def _precision_mean(value: str, device: Device | None) -> float:
         return {"tf32": -0.5, "bf16": bf16, "fp16": half}.get(value, 0.0)
     sets = device.instruction_sets
     if value == "bf16":
-        return -0.4 if _MATRIX_BF16 in sets else -0.1 if _VECTOR_BF16 in sets else 0.4
-    return 0.2 if "amx_fp16" in sets or "avx512_fp16" in sets else 0.8
+        return -0.4 if _MATRIX_BF16 in sets else -0.1 if _VECTOR_BF16 in sets else 0.3
+    return 0.0 if "amx_fp16" in sets or "avx512_fp16" in sets else 0.4

@@ -92,6 +92,13 @@ class TimeModel:
         """How probable it is that the machine drifts badly."""
         return sum(weight for weight, p in self._weighted() if p.machine is MACHINES[-1])
 
+    @property
+    def noise_variance(self) -> float:
+        """Variance of the log of the total of one more trial, its place in the drift aside."""
+        spread = float(np.median([o.spread for o in self.observations]))
+        own = sum(weight * (p.machine.part**2 + p.machine.trial**2) for weight, p in self._weighted())
+        return own + spread**2
+
     def covariance(self, part: str, a: Ints, b: Ints) -> Floats:
         """Prior covariance of a part's log seconds between two lists of rows."""
         total = np.zeros((len(a), len(b)))
