@@ -1,0 +1,111 @@
+"""The import rules of ARCHITECTURE.md: parts look one way, and the parent's side never loads torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import perftune
+
+ROOT = Path(perftune.__file__).parent
+LAYERS: list[set[str]] = [
+    {"errors", "units", "statistics"},
+    {"records"},
+    {"devices"},
+    {"spec", "search", "trials", "emit", "renderers"},
+    {"tuner"},
+    {"api", "cli"},
+    {"", "__main__"},
+]
+"""Lowest first; a module imports from its own part and from layers below."""
+LEAVES_MAY = {("statistics", "units"), ("units", "errors"), ("statistics", "errors"), ("", "__main__")}
+HEAVY = {"torch", "transformers", "accelerate", "datasets", "peft", "trl", "bitsandbytes", "pynvml", "lightning"}
+PARENT_SIDE_OF_TRIALS = {"perftune.trials", "perftune.trials.runner"}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name -> file of every module."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = ("perftune", *path.relative_to(ROOT).with_suffix("").parts)
+        found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+def part(module: str) -> str:
+    """``perftune.search.space`` -> ``search``."""
+    return (module + ".").split(".")[1]
+
+
+def imported(path: Path) -> set[str]:
+    """Every perftune module that a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names |= {f"{node.module}.{a.name}" for a in node.names if f"{node.module}.{a.name}" in modules()}
+    return {name for name in names if name.split(".")[0] == "perftune"}
+
+
+def layer(name: str) -> int:
+    """The number of the layer that a part lies in."""
+    return next(number for number, parts in enumerate(LAYERS) if name in parts)
+
+
+def test_every_part_has_a_layer() -> None:
+    known = set().union(*LAYERS)
+    assert {part(module) for module in modules()} - known == set()
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_point_one_way(module: str) -> None:
+    own = part(module)
+    wrong = {
+        name
+        for name in imported(modules()[module])
+        if part(name) not in {own, ""} and layer(part(name)) >= layer(own) and (own, part(name)) not in LEAVES_MAY
+    }
+    assert wrong == set()
+
+
+def test_the_parents_side_loads_nothing_heavy() -> None:
+    names = [
+        name
+        for name in modules()
+        if name != "perftune.devices.cuda"
+        and not name.endswith("__main__")
+        and (part(name) != "trials" or name in PARENT_SIDE_OF_TRIALS)
+    ]
+    source = "\n".join(
+        ["import sys", *(f"import {name}" for name in names), f"sys.exit(str(sorted({HEAVY} & set(sys.modules))))"]
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=120)
+    assert done.stderr.strip() == "[]"
+
+
+def test_only_the_command_line_prints_or_exits() -> None:
+    offenders = set()
+    for name, path in modules().items():
+        if part(name) in {"cli", "__main__"}:
+            continue
+        calls = [n.func for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+        if any(isinstance(call, ast.Name) and call.id in {"print", "exit", "quit"} for call in calls):
+            offenders.add(name)
+        if any(isinstance(call, ast.Attribute) and ast.unparse(call) == "sys.exit" for call in calls):
+            offenders.add(name)
+    assert offenders == set()
+
+
+def test_torch_cuda_and_nvml_are_called_in_one_module() -> None:
+    offenders = set()
+    for name, path in modules().items():
+        if name == "perftune.devices.cuda":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node).startswith(("torch.cuda", "pynvml")):
+                offenders.add(f"{name}:{node.lineno}")
+    assert offenders == set()
