@@ -6,7 +6,10 @@ Pure: no processes, no clock, no files. The same input always gives the same ans
 from collections.abc import Callable
 
 from perftune.search.baselines import GridSearch, RandomSearch
+from perftune.search.bounds import Bound, bounds, give_up_step_seconds
+from perftune.search.drift import drift
 from perftune.search.model import ModelSearch
+from perftune.search.race import contenders, leader, next_in_race, winner
 from perftune.search.space import build_space
 from perftune.search.strategy import Strategy
 from perftune.search.tpe import TpeSearch
@@ -19,4 +22,20 @@ STRATEGIES: dict[str, Callable[[int], Strategy]] = {
 }
 """Name -> strategy from a seed."""
 
-__all__ = ["STRATEGIES", "GridSearch", "ModelSearch", "RandomSearch", "Strategy", "TpeSearch", "build_space"]
+__all__ = [
+    "STRATEGIES",
+    "Bound",
+    "GridSearch",
+    "ModelSearch",
+    "RandomSearch",
+    "Strategy",
+    "TpeSearch",
+    "bounds",
+    "build_space",
+    "contenders",
+    "drift",
+    "give_up_step_seconds",
+    "leader",
+    "next_in_race",
+    "winner",
+]

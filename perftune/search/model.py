@@ -131,6 +131,28 @@ class Beliefs:
         position = int(np.searchsorted(self.rows, self.leader))
         return np.asarray(self.log_costs[:, [position]] - self.log_costs, dtype=np.float64)
 
+    def standing(self) -> tuple[dict[int, float], dict[int, float]]:
+        """Of every row that completed and fits: the mean log cost, and the chance to be better than the leader."""
+        positions = np.searchsorted(self.rows, self._fitting)
+        means = self.log_costs[:, positions].mean(axis=0)
+        chances = (self.gains()[:, positions] > 0).mean(axis=0)
+        return (
+            dict(zip(self._fitting, means.tolist(), strict=True)),
+            dict(zip(self._fitting, chances.tolist(), strict=True)),
+        )
+
+    def gain_interval(self, row: int) -> tuple[float, float, float]:
+        """Log gain of any candidate on the leader: mean and 95 % interval."""
+        rng = np.random.default_rng([self.seed, len(self.trials)])
+        pair = np.array([self.leader, row])
+        if self.objective is Objective.PEAK_MEMORY:
+            costs = self.memory.log_samples(NUM_DRAWS, rng)[:, pair]
+        else:
+            costs = log_total(self.time.part_samples(pair, NUM_DRAWS, rng))
+        gains = costs[:, 0] - costs[:, 1]
+        low, high = np.quantile(gains, [0.025, 0.975])
+        return float(gains.mean()), float(low), float(high)
+
     def learnable_gains(self) -> Floats:
         """Draws of what the gain will be believed to be after one noisy trial: shrunk to the share that it can tell."""
         gains = self.gains()

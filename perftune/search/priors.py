@@ -30,13 +30,16 @@ All are held possible at once, each weighed by how well it explains the trials."
 REST_OVERHEAD = 8.0
 """The same for the rest of a step, which is mostly per micro-batch."""
 
+OPTIMIZER_FAMILY = "optim family"
+"""Not a knob: optimizers of one library are alike."""
+
 UNKNOWN_KNOB_SD = 0.08
 
 _COMPUTE_SD = {PRECISION: 0.5, CHECKPOINTING: 0.08, ATTENTION: 0.12, COMPILE: 0.3, "use_liger_kernel": 0.12,
                OPTIMIZER: 0.015, WORKERS: 0.03, "dataloader_pin_memory": 0.01, "train_sampling_strategy": 0.3,
                "torch_empty_cache_steps": 0.05, "cuda_allocator": 0.03}  # fmt: skip
 _COMPUTE_LINE_SD = {PRECISION: 0.06, CHECKPOINTING: 0.03, ATTENTION: 0.04, COMPILE: 0.06, "use_liger_kernel": 0.03}
-_OPTIMIZER_SD = {OPTIMIZER: 0.7, PRECISION: 0.1}
+_OPTIMIZER_SD = {OPTIMIZER: 0.3, PRECISION: 0.1}
 _DATA_SD = {WORKERS: 1.0, "dataloader_pin_memory": 0.3, "train_sampling_strategy": 0.3}
 
 _OPTIMIZER_MEAN = {
@@ -57,7 +60,9 @@ def terms(part: str, names: list[str]) -> list[Term]:
         return _compute_terms(knobs)
     if part == "optimizer":
         single = _single(knobs, _OPTIMIZER_SD, 0.03)
-        return [Term(1.0), *single, Term(0.02, batch="line"), Term(0.05, (OPTIMIZER, PRECISION))]
+        if OPTIMIZER in knobs:
+            single += [Term(0.6, (OPTIMIZER_FAMILY,)), Term(0.05, (OPTIMIZER, PRECISION))]
+        return [Term(1.0), *single, Term(0.02, batch="line")]
     if part == "data":
         return [Term(1.0), *_single(knobs, _DATA_SD, 0.05), Term(0.1, batch="line"), Term(0.2, batch="curve")]
     return [Term(1.0), *_single(knobs, {}, 0.1), Term(0.25, batch="line"), Term(0.15, batch="curve")]
@@ -78,6 +83,11 @@ def _compute_terms(knobs: list[str]) -> list[Term]:
 
 def _single(knobs: list[str], sds: dict[str, float], other: float) -> list[Term]:
     return [Term(sds.get(name, other), (name,)) for name in knobs]
+
+
+def optimizer_family(name: object) -> str:
+    """What implementations of an optimizer have in common: bitsandbytes' 8-bit ones, or nothing."""
+    return "bitsandbytes" if name in {"adamw_bnb_8bit", "paged_adamw_8bit"} else str(name)
 
 
 def mean(part: str, name: str, value: object, device: Device | None) -> float:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from perftune.records.candidate import Candidate, Space
 from perftune.records.probe import Objective
-from perftune.records.trial import Outcome, Trial
+from perftune.records.trial import Outcome, Purpose, Trial
 
 
 class Strategy(Protocol):
@@ -19,13 +19,18 @@ OUT_OF_MEMORY = {Outcome.OUT_OF_MEMORY, Outcome.KILLED}
 """Outcomes that speak of memory: the kernel ends the hungriest process with SIGKILL."""
 
 
+_COMPARABLE = {Purpose.SEARCH, Purpose.RACE, Purpose.ABLATION}
+"""Other trials do more than train (evaluate, save) or run another number of steps."""
+
+
 def in_space(space: Space, trials: Sequence[Trial]) -> list[Trial]:
-    """The trials of candidates of this space; those of ablations and references outside teach nothing here."""
+    """The trials that can be compared with one another, of candidates of this space."""
     values = {knob.name: knob.values for knob in space.knobs}
     return [
         trial
         for trial in trials
-        if trial.candidate.settings.keys() == values.keys()
+        if trial.purpose in _COMPARABLE
+        and trial.candidate.settings.keys() == values.keys()
         and all(value in values[name] for name, value in trial.candidate.settings.items())
     ]
 

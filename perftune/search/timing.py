@@ -16,9 +16,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from perftune.records.candidate import OPTIMIZER
 from perftune.search.encoding import Encoding, Floats, Ints
 from perftune.search.observations import PARTS, Observation
-from perftune.search.priors import CURVE_OCTAVES, OVERHEADS, REST_OVERHEAD, Term, mean, terms
+from perftune.search.priors import (
+    CURVE_OCTAVES,
+    OPTIMIZER_FAMILY,
+    OVERHEADS,
+    REST_OVERHEAD,
+    Term,
+    mean,
+    optimizer_family,
+    terms,
+)
 
 
 class Machine(NamedTuple):
@@ -111,11 +121,20 @@ class TimeModel:
             product_ = self._shape(term, curve, line)
             for name in term.knobs:
                 if name not in same:
-                    column = self.encoding.column(name)
+                    column = self._column(name)
                     same[name] = (column[a][:, None] == column[b][None, :]).astype(float)
                 product_ = product_ * same[name]
             total += term.sd**2 * product_
         return total
+
+    def _column(self, name: str) -> Ints:
+        """The codes of a knob, or of what its values have in common."""
+        if name != OPTIMIZER_FAMILY:
+            return self.encoding.column(name)
+        position = self.encoding.names.index(OPTIMIZER)
+        families = [optimizer_family(value) for value in self.encoding.values[position]]
+        codes = np.array([families.index(family) for family in families])
+        return np.asarray(codes[self.encoding.column(OPTIMIZER)], dtype=np.int64)
 
     @staticmethod
     def _shape(term: Term, curve: Floats, line: Floats) -> Floats:
@@ -190,7 +209,7 @@ class TimeModel:
 
     def _find_disturbed(self) -> None:
         """Mark, one by one, the observations that are explained much better as disturbed."""
-        while len(self.disturbed) < len(self.observations) // 4:
+        while len(self.disturbed) < len(self.observations) // 3:
             best = self._best
             gains = {
                 i: self._posterior(best.overhead, best.machine, self.disturbed | {i}).log_weight - best.log_weight
