@@ -1,0 +1,1 @@
+"""Recorded landscapes, and how the searches do on them."""

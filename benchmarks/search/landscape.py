@@ -23,6 +23,12 @@ FEWEST_MICRO_BATCHES = 6
 DIGITS = 6
 REFERENCE_EVERY = 8
 """The reference is run again after so many trials, so that the drift of the machine can be seen and taken out."""
+DISAGREEMENT = 0.08
+"""Runs further apart than this are not enough for a truth."""
+NEAR = 0.1
+"""Candidates within this of the best are run more often, …"""
+FAR = 0.5
+"""… and those beyond this less."""
 
 
 class Landscape(Record):
@@ -125,6 +131,15 @@ class Truth:
             return math.inf
         return median(self._corrected[key])
 
+    def num_runs(self, candidate: Candidate) -> int:
+        """Completed runs."""
+        return len(self._corrected.get(candidate.key, ()))
+
+    def disagreement(self, candidate: Candidate) -> float:
+        """Slowest run over fastest, less one."""
+        values = self._corrected[candidate.key]
+        return max(values) / min(values) - 1
+
     @cached_property
     def best_seconds(self) -> float:
         """Of the best candidate."""
@@ -150,3 +165,33 @@ def complete(landscape: Landscape, trials: Sequence[Trial] | None = None) -> boo
     """Whether every candidate has been run."""
     run = {trial.candidate.key for trial in (landscape.trials if trials is None else trials)}
     return all(candidate.key in run for candidate in landscape.space.candidates())
+
+
+def next_to_record(landscape: Landscape, repeats: int) -> Candidate | None:
+    """What to run next: first the plan, then again whatever its truth is doubtful of; None when all is known.
+
+    A truth is doubtful when the runs disagree, or when the candidate is near enough to the best to be mistaken for it.
+    """
+    plan = order(landscape.space, repeats)
+    if len(landscape.trials) < len(plan):
+        return plan[len(landscape.trials)]
+    if len(landscape.trials) % REFERENCE_EVERY == 0:
+        return landscape.space.base
+    truth = Truth(landscape)
+    doubtful = [
+        candidate
+        for candidate in landscape.space.candidates()
+        if truth.num_runs(candidate) < _wanted_runs(truth, candidate, repeats)
+    ]
+    return min(doubtful, key=truth.num_runs, default=None)
+
+
+def _wanted_runs(truth: Truth, candidate: Candidate, repeats: int) -> int:
+    if not truth.num_runs(candidate):
+        return 0
+    wanted = repeats
+    if truth.disagreement(candidate) > DISAGREEMENT:
+        wanted += 1 if truth.regret(candidate) > FAR else 3
+    if truth.regret(candidate) < NEAR:
+        wanted = max(wanted, repeats + 3)
+    return wanted

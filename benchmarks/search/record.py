@@ -2,8 +2,9 @@
 
 python -m benchmarks.search.record probes/x.yaml --out benchmarks/search/landscapes/x.json
 
-A reference candidate (the user's own) is run again every few trials, so that the drift of the machine can be seen and
-taken out. The file is written after every trial; the same command goes on where it was interrupted.
+Candidates near the best, or whose runs disagree, are run more often. A reference candidate (the user's own) is run
+again every few trials, so that the drift of the machine can be seen and taken out. The file is written after every
+trial; the same command goes on where it was interrupted.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from perftune.trials.runner import ForkServerRunner
 
-from benchmarks.search.landscape import Landscape, compact, order, read, shrink, write
+from benchmarks.search.landscape import Landscape, compact, next_to_record, read, shrink, write
 from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, Candidate, Knob
 from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey, SurveyRequest
@@ -38,13 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as directory, ForkServerRunner(Path(directory)) as runner:
         survey = runner.survey(survey_request(probe))
         landscape = _start(options.out, probe, survey, options)
-        plan = order(landscape.space, options.repeats)
-        for number in range(len(landscape.trials), len(plan)):
-            request = trial_request(probe, survey, plan[number], number, options.deadline_seconds)
+        while (candidate := next_to_record(landscape, options.repeats)) is not None:
+            number = len(landscape.trials)
+            request = trial_request(probe, survey, candidate, number, options.deadline_seconds)
             trial = compact(runner.run(request))
             landscape = landscape.model_copy(update={"trials": (*landscape.trials, trial)})
             write(landscape, options.out)
-            print(f"{number + 1}/{len(plan)} {trial.outcome.value} {trial.wall_seconds:.1f} s", flush=True)
+            print(f"{number + 1} {trial.outcome.value} {trial.wall_seconds:.1f} s {candidate.key}", flush=True)
 
 
 def _start(path: Path, probe: ProbeSpec, survey: Survey, options: argparse.Namespace) -> Landscape:

@@ -17,8 +17,11 @@ NOISES = (0.01, 0.03, 0.1)
 """Spread of the log of one trial."""
 LEVEL_SD = 10.0
 """Of the log seconds of a candidate: nothing is known of it."""
-OUTLIER = 3.0
-"""Residuals beyond this many spreads are believed less (Huber's weights)."""
+DEGREES = 3.0
+"""Of Student's t: how heavy the tails of the noise are. Something else on the machine can disturb one trial."""
+STEADY_LOG_ODDS = 2.0
+"""A steady machine is believed before a drifting one."""
+NUM_PASSES = 4
 
 
 def drift(trials: Sequence[Trial]) -> tuple[float, ...]:
@@ -46,7 +49,7 @@ def _smooth(clock: Floats, member: Floats, logs: Floats, wanted: Floats) -> Floa
     shared = LEVEL_SD**2 * member @ member.T
     weights = np.ones(len(logs))
     best = np.zeros(len(wanted))
-    for _ in range(3):
+    for _ in range(NUM_PASSES):
         found = -np.inf
         residuals, spread = logs, 1.0
         for size, length, noise in product(SIZES, LENGTHS_SECONDS, NOISES):
@@ -55,10 +58,11 @@ def _smooth(clock: Floats, member: Floats, logs: Floats, wanted: Floats) -> Floa
             factor = np.linalg.cholesky(total)
             white = np.linalg.solve(factor, logs)
             evidence = -0.5 * float(white @ white) - float(np.log(np.diag(factor)).sum())
+            evidence += STEADY_LOG_ODDS * (size == 0)
             if evidence > found:
                 found, spread = evidence, noise
                 solved = np.linalg.solve(factor.T, white)
                 residuals = noise**2 / weights * solved
                 best = size**2 * np.exp(-np.abs(wanted[:, None] - clock[None, :]) / length) @ solved
-        weights = np.minimum(1.0, OUTLIER * spread / np.maximum(np.abs(residuals), 1e-12))
+        weights = (DEGREES + 1) / (DEGREES + (residuals / spread) ** 2)
     return best
