@@ -83,7 +83,7 @@ class Candidate(Record):
         micro_steps, rest = divmod(global_batch_size, self.micro_batch * num_devices)
         if rest or not micro_steps:
             raise ValueError(f"{self.micro_batch} × {num_devices} does not divide {global_batch_size}")
-        arguments: dict[str, Any] = Field(default_factory=dict)
+        arguments: dict[str, Any] = {}
         for name, value in self.settings.items():
             if name == PRECISION:
                 arguments |= PRECISIONS[str(value)]
