@@ -37,6 +37,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.search.compare benchmarks/search/landscapes/*.json
 	$(BIN)/python -m pytest benchmarks --benchmark-enable
 
 clean:
