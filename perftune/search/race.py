@@ -18,14 +18,15 @@ HOPELESS = 0.03
 def contenders(
     space: Space, trials: Sequence[Trial], objective: Objective, most: int = 4, seed: int = 0
 ) -> list[Candidate]:
-    """The candidates that the trials cannot tell from the best, best first, at most so many; the user's base comes last.
+    """The candidates that the search cannot tell from the best, best first, at most so many; the user's base last.
 
     Only candidates that completed and fit. The base is added as the reference when it is not among them, if it runs.
-    """  # noqa: E501
-    known = in_space(space, trials)
-    if not any(fits(space, trial) for trial in known):
+    Trials of other purposes than search do not count, so the answer stays the same while the race goes on.
+    """
+    searched = [trial for trial in in_space(space, trials) if trial.purpose is Purpose.SEARCH]
+    beliefs = _beliefs(space, searched, objective, seed)
+    if beliefs is None:
         return []
-    beliefs = Beliefs(Encoding(space), known, objective, seed)
     expected, chance = beliefs.standing()
     ranked = sorted(expected, key=lambda row: expected[row])
     close = [row for row in ranked if row == beliefs.leader or chance[row] > HOPELESS][:most]
@@ -37,8 +38,14 @@ def contenders(
 
 def leader(space: Space, trials: Sequence[Trial], objective: Objective, seed: int = 0) -> Candidate | None:
     """The candidate, of those that completed and fit, that the models expect to be the best; None without any."""
-    found = contenders(space, trials, objective, most=1, seed=seed)
-    return found[0] if found else None
+    beliefs = _beliefs(space, in_space(space, trials), objective, seed)
+    return None if beliefs is None else beliefs.encoding.candidate(beliefs.leader)
+
+
+def _beliefs(space: Space, trials: Sequence[Trial], objective: Objective, seed: int) -> Beliefs | None:
+    if not any(fits(space, trial) for trial in trials):
+        return None
+    return Beliefs(Encoding(space), trials, objective, seed)
 
 
 def next_in_race(

@@ -101,3 +101,10 @@ def test_contenders_respect_the_number(space, trial):
 def test_nobody_races_when_nothing_fits(space, trial):
     assert contenders(space, [trial(0, space.base, outcome=Outcome.OUT_OF_MEMORY)], SAMPLES) == []
     assert leader(space, [], SAMPLES) is None
+
+
+def test_contenders_stay_the_same_while_they_race(space, trial):
+    trials = [trial(i, space.base.replace(**{MICRO_BATCH: s}), 1.0 + i / 100) for i, s in enumerate((4, 8, 16))]
+    before = contenders(space, trials, SAMPLES)
+    raced = [*trials, *(trial(3 + i, c, 5.0 - i, purpose=Purpose.RACE) for i, c in enumerate(before))]
+    assert contenders(space, raced, SAMPLES) == before
