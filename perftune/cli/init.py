@@ -1,0 +1,37 @@
+"""``perftune init``: a first probe file, commented."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perftune.errors import OutputExistsError, PerftuneError
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("model.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
+) -> None:
+    """Write a commented probe file that runs as it stands, to start from.
+
+    Raises:
+        OutputExistsError: the file is there, and force was not given, or a folder is.
+        PerftuneError: it cannot be written there.
+    """
+    # Not above: `perftune --help` does without pydantic.
+    from perftune.spec import template
+
+    if path.is_dir():
+        raise OutputExistsError(f"{path} is a folder; name the file to write, such as {path / 'model.yaml'}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(template())
+    except FileExistsError:
+        raise OutputExistsError(f"{path} is there already. Name another file, or overwrite it with --force.") from None
+    except OSError as error:
+        raise PerftuneError(f"{path} cannot be written: {error.strerror}. Name another place.") from error
+    typer.echo(
+        f"Wrote {path}. It runs as it stands, on a tiny model and made-up data:\n\n    perftune probe {path}\n\n"
+        "Then put your own model and data in, or your own code with `build: train.py:build`; the file says how."
+    )
