@@ -43,8 +43,8 @@ _OPTIMIZER_SD = {OPTIMIZER: 0.3, PRECISION: 0.1}
 _DATA_SD = {WORKERS: 1.0, "dataloader_pin_memory": 0.3, "train_sampling_strategy": 0.3}
 
 _OPTIMIZER_MEAN = {
-    "cpu": {"adamw_torch": 0.0, "adamw_torch_fused": -0.5, "adamw_bnb_8bit": 0.3, "paged_adamw_8bit": 0.3,
-            "adamw_torch_8bit": 1.0},
+    "cpu": {"adamw_torch": 0.0, "adamw_torch_fused": -0.8, "adamw_bnb_8bit": 1.0, "paged_adamw_8bit": 1.0,
+            "adamw_torch_8bit": 1.2},
     "cuda": {"adamw_torch": 0.0, "adamw_torch_fused": -0.4, "adamw_bnb_8bit": -0.3, "paged_adamw_8bit": -0.2,
              "adamw_torch_8bit": 0.3},
 }  # fmt: skip
@@ -77,7 +77,7 @@ def _compute_terms(knobs: list[str]) -> list[Term]:
         if a in knobs and b in knobs
     ]
     own = Term(0.02, tuple(knobs), "curve")
-    batch = [Term(0.05, batch="line"), Term(0.08, batch="curve")]
+    batch = [Term(0.07, batch="line"), Term(0.1, batch="curve")]
     return [Term(1.0), *_single(knobs, _COMPUTE_SD, UNKNOWN_KNOB_SD), *batch, *lines, *curves, *pairs, own]
 
 
@@ -96,7 +96,7 @@ def mean(part: str, name: str, value: object, device: Device | None) -> float:
     if part == "optimizer" and name == OPTIMIZER:
         return _OPTIMIZER_MEAN.get(kind, {}).get(str(value), 0.0)
     if part == "data" and name == WORKERS:
-        return -0.7 if isinstance(value, int) and value > 0 else 0.0
+        return -0.7 if kind == "cuda" and isinstance(value, int) and value > 0 else 0.0
     if part != "compute":
         return 0.0
     if name == PRECISION:
