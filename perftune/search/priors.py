@@ -4,6 +4,7 @@ Effects are differences of natural logarithms of seconds, so 0.1 is about 10 %. 
 they decide what is tried first, and every one of them yields to two or three trials that say otherwise.
 """
 
+import math
 from dataclasses import dataclass
 
 from perftune.records.candidate import ATTENTION, CHECKPOINTING, COMPILE, MICRO_BATCH, OPTIMIZER, PRECISION, WORKERS
@@ -33,12 +34,16 @@ REST_OVERHEAD = 8.0
 OPTIMIZER_FAMILY = "optim family"
 """Not a knob: optimizers of one library are alike."""
 
+HALF_OVERHEAD = 2.0
+"""Autocast casts the weights anew in every micro-batch, so its overhead grows where the time per sample shrinks."""
+
 UNKNOWN_KNOB_SD = 0.08
 
 _COMPUTE_SD = {PRECISION: 0.5, CHECKPOINTING: 0.08, ATTENTION: 0.12, COMPILE: 0.3, "use_liger_kernel": 0.12,
                OPTIMIZER: 0.015, WORKERS: 0.03, "dataloader_pin_memory": 0.01, "train_sampling_strategy": 0.3,
                "torch_empty_cache_steps": 0.05, "cuda_allocator": 0.03}  # fmt: skip
-_COMPUTE_LINE_SD = {PRECISION: 0.06, CHECKPOINTING: 0.03, ATTENTION: 0.04, COMPILE: 0.06, "use_liger_kernel": 0.03}
+_COMPUTE_LINE_SD = {PRECISION: 0.12, CHECKPOINTING: 0.03, ATTENTION: 0.04, COMPILE: 0.06, "use_liger_kernel": 0.03}
+_COMPUTE_PAIR_SD = {(PRECISION, ATTENTION): 0.08, (PRECISION, COMPILE): 0.1, (PRECISION, CHECKPOINTING): 0.04}
 _OPTIMIZER_SD = {OPTIMIZER: 0.3, PRECISION: 0.1}
 _DATA_SD = {WORKERS: 1.0, "dataloader_pin_memory": 0.3, "train_sampling_strategy": 0.3}
 
@@ -71,11 +76,7 @@ def terms(part: str, names: list[str]) -> list[Term]:
 def _compute_terms(knobs: list[str]) -> list[Term]:
     lines = [Term(sd, (name,), "line") for name, sd in _COMPUTE_LINE_SD.items() if name in knobs]
     curves = [Term(0.05, (name,), "curve") for name in (PRECISION, ATTENTION, COMPILE) if name in knobs]
-    pairs = [
-        Term(0.04, (a, b))
-        for a, b in ((PRECISION, ATTENTION), (PRECISION, COMPILE), (PRECISION, CHECKPOINTING))
-        if a in knobs and b in knobs
-    ]
+    pairs = [Term(sd, pair) for pair, sd in _COMPUTE_PAIR_SD.items() if set(pair) <= set(knobs)]
     own = Term(0.02, tuple(knobs), "curve")
     batch = [Term(0.07, batch="line"), Term(0.1, batch="curve")]
     return [Term(1.0), *_single(knobs, _COMPUTE_SD, UNKNOWN_KNOB_SD), *batch, *lines, *curves, *pairs, own]
@@ -99,13 +100,16 @@ def mean(part: str, name: str, value: object, device: Device | None) -> float:
         return -0.7 if kind == "cuda" and isinstance(value, int) and value > 0 else 0.0
     if part != "compute":
         return 0.0
-    if name == PRECISION:
-        return _precision_mean(str(value), device)
     if name == WORKERS and kind == "cpu":
         return 0.03 if isinstance(value, int) and value > 0 else 0.0
     if value is True:
         return {CHECKPOINTING: 0.27, COMPILE: -0.15, "use_liger_kernel": -0.1}.get(name, 0.0)
     return {"sdpa": -0.05, "flash_attention_2": -0.12, "group_by_length": -0.2}.get(str(value), 0.0)
+
+
+def precision_factors(value: str, device: Device | None) -> tuple[float, float]:
+    """Expected factors of a precision on the time per sample, and on the overhead of a micro-batch."""
+    return math.exp(_precision_mean(value, device)), HALF_OVERHEAD if value in {"bf16", "fp16"} else 1.0
 
 
 def _precision_mean(value: str, device: Device | None) -> float:

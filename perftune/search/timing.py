@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perftune.records.candidate import OPTIMIZER
+from perftune.records.candidate import OPTIMIZER, PRECISION
 from perftune.search.encoding import Encoding, Floats, Ints
 from perftune.search.observations import PARTS, Observation
 from perftune.search.priors import (
@@ -27,6 +27,7 @@ from perftune.search.priors import (
     Term,
     mean,
     optimizer_family,
+    precision_factors,
     terms,
 )
 
@@ -53,7 +54,7 @@ MACHINES = (
 DRIFT_SECONDS = 120.0
 """Time over which the speed of the machine forgets itself."""
 
-BUILD_SD = 0.15
+BUILD_SD = 0.12
 """Spread of the log of the build time on a steady machine; the first build, with cold caches, has more."""
 FIRST_BUILD_SD = 0.6
 
@@ -92,6 +93,7 @@ class TimeModel:
         self._values = np.array([o.log_parts for o in self.observations])
         self._terms = {part: terms(part, self.encoding.names) for part in PARTS}
         self._effects = {part: self._mean_effects(part) for part in PARTS}
+        self._per_sample, self._per_micro_batch = self._precision_factors()
         self._octaves: Floats = np.log2(self.encoding.micro_batch)
         self._kernels = [self.covariance(part, self._rows, self._rows) for part in PARTS]
         self._posteriors = self._condition()
@@ -148,12 +150,22 @@ class TimeModel:
             total += effects[self.encoding.codes[:, column]]
         return total
 
+    def _precision_factors(self) -> tuple[Floats, Floats]:
+        """What the precision is expected to do to the time per sample, and to the overhead of a micro-batch."""
+        ones = np.ones(len(self.encoding))
+        if PRECISION not in self.encoding.names:
+            return ones, ones
+        values = self.encoding.values[self.encoding.names.index(PRECISION)]
+        factors = np.array([precision_factors(str(value), self.encoding.space.device) for value in values])
+        chosen = factors[self.encoding.column(PRECISION)]
+        return chosen[:, 0], chosen[:, 1]
+
     def _prior_mean(self, part: str, overhead: float, rows: Ints) -> Floats:
         """Prior mean of log seconds: as the first observation, moved by what the knobs are expected to do."""
         size = self.encoding.micro_batch
         shape = self._effects[part].copy()
         if part == "compute":
-            shape += np.log1p(overhead / size)
+            shape += np.log(self._per_sample + self._per_micro_batch * overhead / size)
         elif part == "rest":
             shape += np.log1p(REST_OVERHEAD / size)
         first = self._rows[0]
