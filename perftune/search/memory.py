@@ -30,6 +30,8 @@ _OTHER_SD = 0.02
 
 NOISE = 0.03
 """Relative spread of a peak that the affine form does not explain."""
+FARTHEST = 8.0
+"""Predictions for micro-batches this many times larger than any that has run are believed ever less."""
 OOM_EXCESS = 1.15
 """A trial that ran out of memory is taken to have needed about this much of the limit …"""
 OOM_SD = 0.2
@@ -104,11 +106,16 @@ class MemoryModel:
             mean, sd = self.peak_bytes()
             z = (self._encoding.space.usable_memory_bytes - mean) / sd
             probability = np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z])
+            probability /= np.maximum(1.0, self._encoding.micro_batch / self._largest_believed())
         else:
             probability = np.full(len(self._encoding), 0.5)
         probability[self._known_to_fit()] = 1.0
         probability[self.excluded] = 0.0
         return probability
+
+    def _largest_believed(self) -> float:
+        size = self._encoding.micro_batch
+        return FARTHEST * float(max(size[row] for row, _ in self._peaks))
 
     def log_samples(self, num: int, rng: np.random.Generator) -> Floats:
         """Joint draws of the log of every candidate's peak: draw × candidate."""

@@ -17,6 +17,8 @@ from perftune.search.timing import TimeModel, log_total
 NUM_DRAWS = 384
 MOST_ROWS = 400
 """Candidates that are looked at closely; of a larger space, those that the time model holds the most promising."""
+MOST_SCREENED = 20_000
+"""Candidates whose expectation is computed; of a still larger space, a part."""
 SMALLEST_FIT = 0.05
 """Candidates less likely to fit are not tried."""
 MOST_RERUNS = 2
@@ -107,11 +109,22 @@ class Beliefs:
         wanted = self.open.copy()
         wanted[self._fitting] = True
         rows = np.flatnonzero(wanted)
+        if len(rows) > MOST_SCREENED:
+            rows = self._screened(rows)
         if len(rows) > MOST_ROWS:
             mean, sd = self.time.mean_log_seconds(rows)
             promising = rows[np.argsort(mean - 1.5 * sd, kind="stable")[:MOST_ROWS]]
             rows = np.unique(np.concatenate([promising, self._fitting]))
         return rows
+
+    def _screened(self, rows: Ints) -> Ints:
+        """Of too many candidates, those that differ in two knobs at most from the fastest so far, and a random part."""
+        fastest = min(self.observations, key=lambda o: o.log_total).row
+        codes = self.encoding.codes
+        near = rows[(codes[rows] != codes[fastest]).sum(axis=1) <= 2]
+        rng = np.random.default_rng([self.seed, len(self.trials), 1])
+        some = rng.choice(rows, MOST_SCREENED, replace=False)
+        return np.unique(np.concatenate([near, some, np.array(self._fitting)]))
 
     def _log_costs(self) -> Floats:
         rng = np.random.default_rng([self.seed, len(self.trials)])
