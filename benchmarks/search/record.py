@@ -12,8 +12,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from perftune.trials.runner import ForkServerRunner
-
 from benchmarks.search.landscape import Landscape, compact, next_to_record, read, shrink, write
 from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, Candidate, Knob
 from perftune.records.probe import ProbeSpec
@@ -21,6 +19,7 @@ from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trial import Purpose, StopRule, TrialRequest, WorkloadSource
 from perftune.search import build_space
 from perftune.spec import load_probe
+from perftune.trials.runner import ForkServerRunner
 
 STOP = StopRule(min_steps=3, max_steps=8, max_seconds=6.0, relative_half_width=0.03)
 
@@ -42,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         while (candidate := next_to_record(landscape, options.repeats)) is not None:
             number = len(landscape.trials)
             request = trial_request(probe, survey, candidate, number, options.deadline_seconds)
+            request = request.model_copy(update={"memory_limit_bytes": landscape.space.memory_limit_bytes})
             trial = compact(runner.run(request))
             landscape = landscape.model_copy(update={"trials": (*landscape.trials, trial)})
             write(landscape, options.out)
