@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from statistics import median
 
-from perftune.records.base import Record
+from perftune.records.base import Record, Setting
 from perftune.records.candidate import MICRO_BATCH, Candidate, Knob, Space
 from perftune.records.device import Device, Versions
 from perftune.records.study import write_atomically
@@ -87,7 +87,7 @@ def shrink(space: Space, max_candidates: int) -> Space:
     return space.model_copy(update={"knobs": knobs})
 
 
-def _drop(name: str, values: list[object], base: Candidate) -> None:
+def _drop(name: str, values: list[Setting], base: Candidate) -> None:
     own = base.settings[name]
     if name != MICRO_BATCH:
         values.remove([value for value in values if value != own][-1])

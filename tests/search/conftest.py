@@ -1,15 +1,11 @@
 """Made-up worlds, and trials written by hand."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from perftune.records.candidate import Candidate, Knob, Space
 from perftune.records.trial import Failure, Measurement, MemoryPeak, Outcome, Purpose, Steps, Trial
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 GIB = 2**30
 

@@ -230,3 +230,11 @@ def test_a_huge_space_is_searched_without_building_it(trial):
     second = ModelSearch().propose(space, [trial(0, space.base)], SAMPLES)
     assert second is not None
     assert second != space.base
+
+
+def test_a_base_that_runs_but_leaves_no_headroom_is_followed_by_something_smaller(space, trial):
+    trials = [trial(0, space.base, peak_bytes=int(3.9 * 2**30))]
+    second = ModelSearch().propose(space, trials, SAMPLES)
+    assert second.micro_batch < space.base.micro_batch or second.settings[CHECKPOINTING]
+    trials.append(trial(1, second, peak_bytes=2**30))
+    assert leader(space, trials, SAMPLES) == second
