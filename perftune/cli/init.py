@@ -21,17 +21,24 @@ def init(
     # Not above: `perftune --help` does without pydantic.
     from perftune.spec import template
 
-    if path.is_dir():
-        raise OutputExistsError(f"{path} is a folder; name the file to write, such as {path / 'model.yaml'}.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(template())
-    except FileExistsError:
-        raise OutputExistsError(f"{path} is there already. Name another file, or overwrite it with --force.") from None
+        taken = _taken(path, force)
+        if taken is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(template(), encoding="utf-8")
     except OSError as error:
         raise PerftuneError(f"{path} cannot be written: {error.strerror}. Name another place.") from error
+    if taken is not None:
+        raise OutputExistsError(taken)
     typer.echo(
         f"Wrote {path}. It runs as it stands, on a tiny model and made-up data:\n\n    perftune probe {path}\n\n"
         "Then put your own model and data in, or your own code with `build: train.py:build`; the file says how."
     )
+
+
+def _taken(path: Path, force: bool) -> str | None:
+    if path.is_dir():
+        return f"{path} is a folder; name the file to write, such as {path / 'model.yaml'}."
+    if path.exists() and not force:
+        return f"{path} is there already. Name another file, or overwrite it with --force."
+    return None

@@ -58,7 +58,7 @@ def _check_without_code(values: dict[str, Any]) -> Iterator[Finding]:
     if not isinstance(config.get("model_type"), str):
         seen = f"{shown(config['model_type'])} should be" if "model_type" in config else "is missing; write"
         yield ("config", "model_type"), f"{seen} the name of an architecture, such as llama, bert, t5 or vit"
-    text_task = values.get("task") in {task.value for task in Task} - {Task.IMAGE_CLASSIFICATION.value}
+    text_task = values.get("task") in [task.value for task in Task if task is not Task.IMAGE_CLASSIFICATION]
     if text_task and _is_real(values.get("data")) and "tokenizer" not in values:
         yield ("tokenizer",), "is missing; an inline config with text data needs one, a hub id or a local folder"
 

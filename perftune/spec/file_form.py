@@ -1,5 +1,6 @@
 """The form of a probe file: every key with its type, its bounds and what it means, for messages and for editors."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,6 +21,7 @@ SYNTHETIC = "synthetic"
 DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 """Local files that can be read; other text for `data` is the id of a data set."""
 
+_PERCENT = re.compile(r"\s*([-+]?\d{1,6}(?:\.\d{0,9})?)\s*%\s*\Z", re.ASCII)
 SPELLED_BOOLS = {"yes": True, "on": True, "no": False, "off": False}
 """YAML 1.1 words; here they are text unless a boolean is asked for."""
 
@@ -36,11 +38,10 @@ def _spelled_bool(value: Any) -> Any:
 def _fraction(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    number = value.strip().removesuffix("%")
-    try:
-        return float(number) / 100 if number != value.strip() else value
-    except ValueError:
-        raise ValueError("should be a number or a percentage, such as 0.1 or 10%") from None
+    match = _PERCENT.match(value)
+    if not match:
+        raise ValueError("should be a number or a percentage, such as 0.1 or 10%")
+    return float(match[1]) / 100
 
 
 def _bytes(value: Any) -> Any:
@@ -67,16 +68,18 @@ class _OneOrMore:
         return core_schema.no_info_before_validator_function(self._to_tuple, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        many = handler(schema)
+        many = {**handler(schema), "minItems": 1}
         return {"anyOf": [many["items"], many]}
 
     @staticmethod
     def _to_tuple(value: Any) -> Any:
+        if value == []:
+            raise ValueError("should be at least one value")
         return tuple(value) if isinstance(value, list) else (value,)
 
 
 T = TypeVar("T")
-OneOrMore = Annotated[tuple[T, ...], Field(min_length=1), _OneOrMore()]
+OneOrMore = Annotated[tuple[T, ...], _OneOrMore()]
 Bool = Annotated[bool, BeforeValidator(_spelled_bool, json_schema_input_type=bool)]
 Fraction = Annotated[float, BeforeValidator(_fraction, json_schema_input_type=float | str)]
 Bytes = Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str)]

@@ -148,8 +148,8 @@ def _refuse_foreign(args: Any, changed: dict[str, Any]) -> None:
     foreign = [name for name in changed if fields and name not in fields]
     if foreign:
         raise ProbeFileError(
-            f"{SOURCE}: args: {', '.join(foreign)}: fields of {type(args).__name__} that TrainingArguments, which build "
-            "is called with, has not. Set them in build, where it makes its own arguments from those that it is given."
+            f"{SOURCE}: args: {', '.join(foreign)}: no field of TrainingArguments, which build is called with, but of "
+            f"{type(args).__name__}. Set it in build, where that makes its own arguments from those that it is given."
         )
 
 
@@ -188,7 +188,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     try:
-        json.dumps(value, allow_nan=False).encode()
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise ValueError(f"{value!r:.60} ({type(value).__name__}) cannot be written to a file") from error
     return value

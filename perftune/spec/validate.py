@@ -21,8 +21,7 @@ WANTED = {
     "model_type": "a mapping (`key: value` lines, indented)",
     "model_attributes_type": "a mapping (`key: value` lines, indented)",
     "tuple_type": "a list",
-    "too_short": "at least one value",
-    "string_too_short": "something",
+    "string_too_short": "some text",
     "string_pattern_mismatch": "letters, digits, `.`, `_` and `-`, a letter or digit first, 100 at most",
 }
 """Kind of a pydantic error -> what should stand there."""
@@ -92,7 +91,7 @@ def _text(details: ErrorDetails, path: KeyPath) -> str:
     if kind in ("enum", "literal_error"):
         allowed = re.findall(r"'([^']*)'", str(context["expected"]))
         return f"{shown(seen)} is not allowed. Possible: {one_of(allowed)}.{did_you_mean(seen, allowed)}"
-    wanted = WANTED.get(kind)
+    wanted = WANTED.get(kind) if path != ("data",) else "the id of a data set, a local file, `synthetic`, or a mapping"
     return f"{shown(seen)} should be {wanted}{_in_quotes(kind, seen)}" if wanted else f"{shown(seen)}: {details['msg']}"
 
 
