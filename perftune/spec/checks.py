@@ -22,7 +22,7 @@ def check(values: dict[str, Any], folder: Path) -> Iterator[Finding]:
     yield from _check_files(values, folder)
     yield from check_batches(values)
     yield from check_arguments(values)
-    yield from _check_cost(values)
+    yield from _check_objective(values)
     yield from _check_knobs(values.get("knobs"))
 
 
@@ -110,7 +110,10 @@ def _check_files(values: dict[str, Any], folder: Path) -> Iterator[Finding]:
                 yield path, str(why)
 
 
-def _check_cost(values: dict[str, Any]) -> Iterator[Finding]:
+def _check_objective(values: dict[str, Any]) -> Iterator[Finding]:
+    pair = (values.get("objective"), values.get("task"))
+    if pair == (Objective.TOKENS_PER_SECOND.value, Task.IMAGE_CLASSIFICATION.value):
+        yield ("objective",), "tokens_per_second does not go with images; write samples_per_second"
     target = values.get("target")
     priced = isinstance(target, dict) and "price_per_hour" in target
     if values.get("objective") == Objective.COST.value and not priced:

@@ -12,6 +12,16 @@ MAX_SHOWN = 60
 MAX_LISTED = 24
 """Possible numbers that are listed."""
 
+SYNONYMS = {
+    "gpu": "cuda",
+    "lr": "learning_rate",
+    "epochs": "num_train_epochs",
+    "batch_size": "global_batch_size",
+    "micro_batch_size": "per_device_train_batch_size",
+    "optimizer": "optim",
+}
+"""What users write -> what it is called here; a likeness of letters would not find some of them."""
+
 KeyPath = tuple[str | int, ...]
 """Keys and positions from the top of the file, such as ``("knobs", "precision", 1)``."""
 
@@ -28,7 +38,11 @@ class Problem(NamedTuple):
 
 def spelled(path: KeyPath) -> str:
     """``("knobs", "precision", 1)`` as ``knobs.precision[1]``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{_word(part)}" for part in path).removeprefix(".")
+
+
+def _word(key: str) -> str:
+    return key if key.isprintable() and 0 < len(key) <= MAX_SHOWN else shown(key)
 
 
 def shown(value: Any) -> str:
@@ -36,6 +50,7 @@ def shown(value: Any) -> str:
     if value is None:
         return "nothing"
     text = json.dumps(value, ensure_ascii=False, default=repr)
+    text = text if text.isprintable() else json.dumps(value, default=repr)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
@@ -49,7 +64,9 @@ def did_you_mean(seen: Any, known: Iterable[str]) -> str:
     """`` Did you mean …?`` with the nearest known name, or nothing when none is near."""
     if not isinstance(seen, str):
         return ""
-    near = difflib.get_close_matches(seen[:MAX_SHOWN], list(known), n=1)
+    names = list(known)
+    near = [name for name in [SYNONYMS.get(seen)] if name in names]
+    near = near or difflib.get_close_matches(seen[:MAX_SHOWN], names, n=1)
     return f" Did you mean {near[0]}?" if near else ""
 
 

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from perftune.spec.argument_fields import argument_fields
 from perftune.spec.arguments import SECTION, Finding, spelled_booleans
 from perftune.spec.file_form import SECTIONS, ProbeFile
-from perftune.spec.messages import KeyPath, did_you_mean, one_of, shown
+from perftune.spec.messages import SYNONYMS, KeyPath, did_you_mean, one_of, shown
 
 WANTED = {
     "int_type": "a whole number",
@@ -92,10 +92,14 @@ def _text(details: ErrorDetails, path: KeyPath) -> str:
         allowed = re.findall(r"'([^']*)'", str(context["expected"]))
         return f"{shown(seen)} is not allowed. Possible: {one_of(allowed)}.{did_you_mean(seen, allowed)}"
     wanted = WANTED.get(kind) if path != ("data",) else "the id of a data set, a local file, `synthetic`, or a mapping"
-    return f"{shown(seen)} should be {wanted}{_in_quotes(kind, seen)}" if wanted else f"{shown(seen)}: {details['msg']}"
+    return (
+        f"{shown(seen)} should be {wanted}{_hint(kind, seen, path)}" if wanted else f"{shown(seen)}: {details['msg']}"
+    )
 
 
-def _in_quotes(kind: str, seen: Any) -> str:
+def _hint(kind: str, seen: Any, path: KeyPath) -> str:
+    if path == ("model",) and isinstance(seen, dict):
+        return "; an inline configuration stands under `config:`, at the top level"
     if kind == "string_type" and isinstance(seen, int | float):
         return f"; write it in quotes if it is: '{seen}'"
     if kind in ("int_type", "float_type") and isinstance(seen, str) and re.fullmatch(r"[-+.\deE]+", seen):
@@ -116,6 +120,8 @@ def _unknown_key(path: KeyPath) -> str:
     homes = [".".join(other) or "the top level" for other, model in SECTIONS.items() if key in model.model_fields]
     if homes:
         return f"unknown key here; it belongs under {one_of(homes)}. Allowed here: {one_of(known)}"
-    if key in argument_fields():
-        return f"unknown key here; it belongs under {SECTION}. Allowed here: {one_of(known)}"
+    name = SYNONYMS.get(key, key)
+    if name in argument_fields() and name not in known:
+        renamed = "" if name == key else f" as {name}"
+        return f"unknown key here; it belongs under {SECTION}{renamed}. Allowed here: {one_of(known)}"
     return f"unknown key.{did_you_mean(key, known)} Allowed: {one_of(known)}"
