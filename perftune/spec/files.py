@@ -6,13 +6,14 @@ import keyword
 import re
 from pathlib import Path
 
+from perftune.errors import ProbeFileError
 from perftune.spec.file_form import DATA_SUFFIXES
 from perftune.spec.messages import did_you_mean, one_of, shown
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?\Z", re.ASCII)
 
 
-class Unusable(Exception):
+class Unusable(ProbeFileError):
     """A name cannot be used; the text says why and what can."""
 
 
