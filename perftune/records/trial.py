@@ -81,6 +81,8 @@ class TrialRequest(Record):
     exact_steps: int | None = None
     """Run exactly this many optimizer steps, whatever the stop rule says (loss comparison)."""
     num_processes: int = 1
+    requested_monotonic_seconds: float | None = None
+    """CLOCK_MONOTONIC when the trial was asked for; it is one clock for all processes of a machine."""
 
 
 class Steps(Record):

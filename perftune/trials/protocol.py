@@ -1,0 +1,41 @@
+"""What runner and server agree on: the tasks, the files of a folder, the lines between them. No torch.
+
+A task works in a folder: ``request.json`` in, ``result.json`` out, ``log.txt`` beside them. The runner writes one JSON
+line for each process that it wants, ``{"id", "entry", "directory", "environment", "num_processes"}``; the server
+answers ``{"ready": true, ...}`` once it has loaded, ``{"id", "pid"}`` for each fork and ``{"id", "status"}`` (as from
+``os.wait``) for each end. When the runner's end of the pipe closes, the server kills all that it has forked and ends.
+"""
+
+from typing import NamedTuple
+
+REQUEST, RESULT, HEARTBEAT, LOG, TRIAL = "request.json", "result.json", "heartbeat.json", "log.txt", "trial.json"
+
+ENTRIES = {
+    "trial": "perftune.trials.child:execute",
+    "survey": "perftune.trials.survey:execute",
+    "round_trip": "perftune.trials.round_trip:execute",
+}
+"""Task -> ``module:function`` that takes the folder."""
+
+PRELOAD = (
+    "torch",
+    "transformers.trainer",
+    "transformers.models.auto.modeling_auto",
+    "perftune.trials.child",
+    "perftune.trials.survey",
+    "perftune.trials.round_trip",
+)
+"""Imported once by the server. Not bitsandbytes: it initialises CUDA when imported."""
+
+SERVER_ENVIRONMENT = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""The first makes ``torch.cuda.is_available()`` ask NVML, which leaves CUDA uninitialised and forking safe."""
+
+
+class ForkRequest(NamedTuple):
+    """One process that the runner asks for."""
+
+    id: int
+    entry: str
+    directory: str
+    environment: dict[str, str]
+    num_processes: int = 1

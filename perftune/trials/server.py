@@ -1,0 +1,117 @@
+"""One process with torch and transformers loaded, to a fork of it for each trial.
+
+Python's own forkserver is not used: it imports the caller's ``__main__`` again in every child, and it does not tell
+how a child ended. Lines in and out are described in `protocol`. The server has one thread, or it could not fork.
+
+``python -m perftune.trials.server`` serves; with ``--once ENTRY DIRECTORY`` it runs one task in this fresh
+interpreter, which is the way out where forking is not possible.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from perftune.trials.process import become_trial, run_entry, trial_main
+from perftune.trials.protocol import ForkRequest
+
+
+class Server:
+    """Reads requests, forks, and tells how each fork ended."""
+
+    def __init__(self, requests: int, answers: int) -> None:
+        self._requests, self._answers = requests, answers
+        self._buffer = b""
+        self._running: dict[int, int] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        for descriptor in (self._wake_read, self._wake_write):
+            os.set_blocking(descriptor, False)
+
+    def serve(self) -> None:
+        """Until the runner closes its end."""
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._answer({"ready": True, "num_threads": len(os.listdir("/proc/self/task")) if _has_proc() else 1})
+        while True:
+            readable, _, _ = select.select([self._requests, self._wake_read], [], [])
+            if self._wake_read in readable:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
+            self._reap()
+            if self._requests in readable and not self._read():
+                break
+        self._kill_all()
+
+    def _read(self) -> bool:
+        chunk = os.read(self._requests, 65536)
+        if not chunk:
+            return False
+        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+        for line in lines:
+            self._fork(ForkRequest(**json.loads(line)))
+        return True
+
+    def _fork(self, request: ForkRequest) -> None:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for descriptor in (self._requests, self._answers, self._wake_read, self._wake_write):
+                    os.close(descriptor)
+                status = trial_main(request)
+            finally:
+                os._exit(status)
+        self._running[pid] = request.id
+        self._answer({"id": request.id, "pid": pid})
+
+    def _reap(self) -> None:
+        while self._running:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            if pid in self._running:
+                self._answer({"id": self._running.pop(pid), "status": status})
+
+    def _kill_all(self) -> None:
+        for pid in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        try:
+            os.write(self._answers, json.dumps(message).encode() + b"\n")
+        except BrokenPipeError:
+            self._kill_all()
+            sys.exit(0)
+
+
+def _has_proc() -> bool:
+    return Path("/proc/self/task").is_dir()
+
+
+def _serve(preload: list[str]) -> None:
+    requests, answers = os.dup(0), os.dup(1)
+    os.dup2(2, 1)  # what an import prints must not be taken for an answer
+    for module in preload:
+        importlib.import_module(module)
+    Server(requests, answers).serve()
+
+
+def main(arguments: list[str]) -> None:
+    """Serve, with the modules to load first as arguments; or run one task (``--once ENTRY DIRECTORY``)."""
+    if arguments[:1] == ["--once"]:
+        become_trial(arguments[2])
+        run_entry(arguments[1], arguments[2])
+    else:
+        _serve(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
