@@ -126,7 +126,7 @@ def _add_field_knobs(support: Support, trainer: Trainer, device: str, num_cores:
     if on_cuda:
         support.add("dataloader_pin_memory", [True, False])
         support.add("torch_empty_cache_steps", [None, 1, 10])
-        support.add(CUDA_ALLOCATOR, ["default", "expandable_segments"])
+        support.add(CUDA_ALLOCATOR, ["default", "expandable_segments:True"])
     if is_liger_kernel_available() and on_cuda:
         support.add("use_liger_kernel", [False, True])
     else:

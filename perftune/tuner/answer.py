@@ -1,0 +1,259 @@
+"""A study whose trials are done to its recommendation: the decision, every line with its reason, what was rejected. Pure."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from perftune.records.base import Setting
+from perftune.records.candidate import ATTENTION, CHECKPOINTING, MICRO_BATCH, PRECISION, Candidate
+from perftune.records.probe import Objective
+from perftune.records.recommendation import (
+    Decision,
+    Interval,
+    LossCheck,
+    PairedComparison,
+    Recommendation,
+    Rejection,
+    Summary,
+    TunedLine,
+)
+from perftune.records.study import Study
+from perftune.records.summary import steady, step_speedup, summarize
+from perftune.records.trial import Purpose, Trial
+from perftune.search import bounds
+from perftune.statistics import median_interval, paired_ratio
+from perftune.tuner.loop import Verified, describe, eval_rate, without_each_line
+from perftune.tuner.requests import candidate_arguments, environment
+from perftune.units import format_bytes
+
+TRAINING = (Purpose.SEARCH, Purpose.RACE, Purpose.ABLATION)
+MAX_REJECTED = 24
+
+
+def runs(study: Study, candidate: Candidate, *purposes: Purpose) -> list[Trial]:
+    """Completed trials of a candidate, for these purposes."""
+    return [t for t in study.of(candidate) if t.purpose in purposes and t.measurement is not None]
+
+
+def compare(study: Study, candidate: Candidate, reference: Candidate) -> PairedComparison | None:
+    """Throughput (or, for that objective, memory saved) over a reference, from race trials of the same rounds."""
+    pairs = list(zip(runs(study, candidate, Purpose.RACE), runs(study, reference, Purpose.RACE), strict=False))
+    if not pairs or candidate == reference:
+        return None
+    ratios = [(_times_better(study, a, b), 1.0) for a, b in pairs]
+    value, low, high = paired_ratio(ratios)
+    return PairedComparison(
+        ratio=Interval(value=value, low=low, high=high),
+        num_pairs=len(pairs),
+        pairs=tuple((a.number, b.number) for a, b in pairs),
+    )
+
+
+def _times_better(study: Study, trial: Trial, reference: Trial) -> float:
+    assert trial.measurement is not None
+    assert reference.measurement is not None
+    if study.probe.objective is Objective.PEAK_MEMORY:
+        return reference.measurement.memory.peak_bytes / trial.measurement.memory.peak_bytes
+    return step_speedup(trial.measurement, reference.measurement)
+
+
+def is_worth_it(comparison: PairedComparison | None, worthwhile: float) -> bool:
+    """Whether the whole interval lies above the user's own, and the gain is one that matters."""
+    return comparison is not None and comparison.ratio.low > 1 and comparison.ratio.value >= 1 + worthwhile
+
+
+def line_effect(study: Study, candidate: Candidate, twin: Candidate) -> tuple[Interval | None, int | None]:
+    """What one line does: speed with it over without it, from neighbouring runs step by step; and bytes it adds."""
+    with_line, without = runs(study, candidate, Purpose.ABLATION), runs(study, twin, Purpose.ABLATION)
+    if not with_line and not without:  # one tuned line: the race against the user's own is its ablation
+        with_line, without = runs(study, candidate, Purpose.RACE), runs(study, twin, Purpose.RACE)
+    ratios: list[float] = []
+    for a, b in zip(with_line, without, strict=False):
+        assert a.measurement is not None
+        assert b.measurement is not None
+        fast, slow = steady(a.measurement).step_seconds, steady(b.measurement).step_seconds
+        ratios += [one / other for other, one in zip(fast, slow, strict=False)]
+    memory = None
+    if with_line and without:
+        memory = _peak(with_line) - _peak(without)
+    if len(ratios) < 2:
+        return None, memory
+    value, low, high = median_interval(ratios)
+    return Interval(value=value, low=low, high=high), memory
+
+
+def _peak(trials: Sequence[Trial]) -> int:
+    return int(median(t.measurement.memory.peak_bytes for t in trials if t.measurement is not None))
+
+
+def _field(study: Study, knob: str, value: Setting, own: Setting) -> tuple[str, Setting, Setting]:
+    """The line that a knob becomes in a TrainingArguments file: name, value, the user's own."""
+    if knob == PRECISION:
+        named = str(value) if value != "fp32" else str(own)
+        return named, value != "fp32", own == named
+    if knob == CHECKPOINTING and CHECKPOINTING not in study.survey.argument_fields:
+        return "gradient_checkpointing", value, own
+    return knob, value, own
+
+
+def _reason(field: str, effect: Interval | None, memory_bytes: int | None, twin_failed: str | None) -> str:
+    if twin_failed:
+        return f"without it the run fails: {twin_failed}"
+    if effect is None:
+        return "part of the candidate that won; its own effect was not measured"
+    said = (
+        f"{effect.value:.2f} times as fast with it as without ({effect.low:.2f} to {effect.high:.2f})"
+        if effect.low > 1 or effect.high < 1
+        else f"no difference in speed that could be told ({effect.low:.2f} to {effect.high:.2f} times as fast)"
+    )
+    if memory_bytes is None or abs(memory_bytes) < 1 << 20:
+        return said
+    return f"{said}, {format_bytes(abs(memory_bytes))} {'more' if memory_bytes > 0 else 'less'} at peak"
+
+
+def tuned_lines(study: Study, candidate: Candidate) -> tuple[TunedLine, ...]:
+    """Every argument that differs from the user's own, with its measured effect."""
+    lines = []
+    base = study.space.base
+    for knob, twin in without_each_line(candidate, base).items():
+        effect, memory_bytes = line_effect(study, candidate, twin)
+        failures = [t.failure for t in study.of(twin) if t.failure is not None]
+        failed = failures[0].message if failures and effect is None else None
+        field, value, own = _field(study, knob, candidate.settings[knob], base.settings[knob])
+        reason = _reason(field, effect, memory_bytes, failed)
+        lines.append(
+            TunedLine(
+                field=field, value=value, user_value=own, speedup=effect, memory_bytes=memory_bytes, reason=reason
+            )
+        )
+        if knob == MICRO_BATCH:
+            lines.append(_accumulation_line(study, candidate))
+    return tuple(lines)
+
+
+def _accumulation_line(study: Study, candidate: Candidate) -> TunedLine:
+    space = study.space
+    steps = space.global_batch_size // (candidate.micro_batch * space.num_devices)
+    own = space.global_batch_size // (space.base.micro_batch * space.num_devices)
+    reason = (
+        f"keeps the global batch: {candidate.micro_batch} × {steps} × {space.num_devices} = {space.global_batch_size}"
+    )
+    return TunedLine(field="gradient_accumulation_steps", value=steps, user_value=own, reason=reason)
+
+
+def emitted_arguments(study: Study, candidate: Candidate) -> dict[str, Any]:
+    """The user's base with the tuned values; what is the user's own anyway is written only if the user wrote it."""
+    own = study.probe.training_arguments
+    tuned = candidate_arguments(study, candidate)
+    changed = {line.field for line in tuned_lines(study, candidate)}
+    keep = {*own, *changed, MICRO_BATCH, "gradient_accumulation_steps"} - {"gradient_checkpointing", CHECKPOINTING}
+    arguments = {name: value for name, value in tuned.items() if name in keep and value is not None}
+    if tuned.get(CHECKPOINTING) or {CHECKPOINTING, "gradient_checkpointing"} & own.keys():
+        field, value, _ = _field(study, CHECKPOINTING, bool(tuned.get(CHECKPOINTING)), None)
+        arguments[field] = value
+    return arguments
+
+
+def rejections(study: Study, candidate: Candidate, earlier: Sequence[Rejection]) -> tuple[Rejection, ...]:
+    """What was not chosen and why: failed trials, values that cannot win by their bound, values not possible here."""
+    base = study.space.base
+    found = list(earlier)
+    found += [
+        Rejection(what=describe(t.candidate, base), reason=f"{t.outcome.value}: {t.failure.message}", trial=t.number)
+        for t in study.trials
+        if t.failure is not None and all(t.number != known.trial for known in earlier)
+    ]
+    for bound in bounds(study.space, study.trials, study.probe.objective):
+        found.append(Rejection(what=describe(bound.candidate, candidate), reason=bound.reason))
+    for knob, reasons in study.survey.unsupported.items():
+        for value, reason in reasons.items():
+            found.append(Rejection(what=knob if value == "*" else f"{knob}={value}", reason=reason))
+    return tuple(found[:MAX_REJECTED])
+
+
+def best_eval_batch(study: Study, candidate: Candidate) -> int | None:
+    """The fastest evaluation batch that completed within the headroom."""
+    trials = [
+        t
+        for t in runs(study, candidate, Purpose.EVALUATION)
+        if t.measurement is not None
+        and t.measurement.evaluation is not None
+        and t.measurement.memory.peak_bytes <= study.space.usable_memory_bytes
+    ]
+    if not trials:
+        return None
+    best = max(trials, key=eval_rate)
+    assert best.measurement is not None
+    assert best.measurement.evaluation is not None
+    return best.measurement.evaluation.per_device_eval_batch_size
+
+
+def _summary(study: Study, candidate: Candidate) -> Summary | None:
+    trials = runs(study, candidate, Purpose.RACE) or runs(study, candidate, *TRAINING, Purpose.FINAL)
+    return summarize(trials, study.probe.target.price_per_hour) if trials else None
+
+
+def _notes(study: Study, tuned: bool, verified: Verified | None) -> tuple[str, ...]:
+    notes = list(study.survey.notes)
+    base_runs = runs(study, study.space.base, *TRAINING)
+    if not base_runs:
+        said = [t.failure.message for t in study.of(study.space.base) if t.failure]
+        notes.append(
+            f"your own arguments do not run within the limit here: {said[0] if said else 'no trial completed'}"
+        )
+    if not tuned and base_runs:
+        notes.append("nothing that was measured beats your own arguments by more than the noise and what matters")
+    if verified is None:
+        notes.append("no contender passed the final checks")
+    if not study.survey.worst_samples:
+        notes.append("peaks are those of the measured batches: the worst batch of the data could not be found")
+    return tuple(notes)
+
+
+def recommend(
+    study: Study, verified: Verified | None, ranking: Sequence[Candidate], rejected: Sequence[Rejection]
+) -> Recommendation:
+    """The answer.
+
+    Args:
+        study: with all trials.
+        verified: the contender that passed; None when none did.
+        ranking: contenders, best first.
+        rejected: what the loop turned down.
+    """
+    base = study.space.base
+    base_runs = bool(runs(study, base, *TRAINING))
+    comparison = compare(study, verified.candidate, base) if verified else None
+    tuned = verified is not None and verified.candidate != base
+    if tuned and base_runs:
+        tuned = is_worth_it(comparison, study.probe.worthwhile)
+    chosen = verified.candidate if verified and tuned else base
+    final = verified.final if verified and verified.candidate == chosen else None
+    after = _summary(study, chosen)
+    before = _summary(study, base) or after
+    assert after is not None
+    assert before is not None
+    attention = chosen.settings.get(ATTENTION)
+    eval_batch = best_eval_batch(study, chosen)
+    arguments = emitted_arguments(study, chosen)
+    if eval_batch is not None:
+        arguments["per_device_eval_batch_size"] = eval_batch
+    peak_bytes = final.measurement.memory.peak_bytes if final and final.measurement else after.peak_memory_bytes
+    return Recommendation(
+        decision=Decision.TUNED if tuned else Decision.KEEP_YOURS,
+        candidate=chosen,
+        arguments=arguments,
+        attn_implementation=str(attention) if attention != base.settings.get(ATTENTION) else None,
+        environment=environment(chosen),
+        lines=tuned_lines(study, chosen),
+        before=before,
+        after=after,
+        comparison=comparison,
+        loss_check=verified.loss_check if verified else None,
+        final_trial=final.number if final else None,
+        headroom_bytes=study.space.memory_limit_bytes - peak_bytes,
+        runners_up=tuple(candidate for candidate in ranking if candidate != chosen)[:3],
+        rejected=rejections(study, chosen, rejected),
+        eval_batch_size=eval_batch,
+        notes=_notes(study, tuned, verified),
+    )

@@ -1,0 +1,249 @@
+"""The phases of a study, each a question to the search and a trial until the answer is there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from perftune.errors import NoCandidateError
+from perftune.records.candidate import Candidate
+from perftune.records.recommendation import LossCheck, Rejection
+from perftune.records.study import Study, save_study
+from perftune.records.trial import Outcome, Purpose, Trial
+from perftune.search import Strategy, contenders, give_up_step_seconds, leader, next_in_race
+from perftune.search.loss import compare_losses, is_undecided, scaled_by_accumulation
+from perftune.search.strategy import fits
+from perftune.trials.runner import TrialRunner
+from perftune.tuner.directory import STUDY
+from perftune.tuner.observer import Observer
+from perftune.tuner.requests import trial_request
+
+RESERVED_TRIALS = 14
+"""Kept of the budget for what follows the search: the race, the loss comparison, the final trial, the reasons."""
+SEARCH_SHARE, RACE_SHARE, VERIFY_SHARE = 0.45, 0.75, 1.0
+"""Parts of the minutes that are spent when a phase has to end; the final trial is run in any case."""
+MAX_CONTENDERS = 3
+MAX_ROUNDS = 5
+LOSS_STEPS, MORE_LOSS_STEPS = 24, 60
+ABLATION_ROUNDS = 2
+EVAL_BATCHES = (8, 16, 32, 64, 128, 256)
+MAX_VERIFIED = 3
+"""Contenders that are verified, one after the other, before the user's own arguments are kept."""
+
+
+class Verified:
+    """A candidate that passed, with what it passed."""
+
+    def __init__(self, candidate: Candidate, loss_check: LossCheck | None, final: Trial) -> None:
+        self.candidate, self.loss_check, self.final = candidate, loss_check, final
+
+
+class Loop:
+    """Runs trials and keeps the study. Every question is asked of the study alone, so a killed loop goes on."""
+
+    def __init__(
+        self, study: Study, directory: Path, runner: TrialRunner, strategy: Strategy, observer: Observer
+    ) -> None:
+        self.study = study
+        self.rejected: list[Rejection] = []
+        self._directory, self._runner, self._strategy, self._observer = directory, runner, strategy, observer
+
+    # The budget is counted in what the study holds, not by a clock: it is the same after a resume.
+
+    @property
+    def spent_seconds(self) -> float:
+        """What all trials cost."""
+        return sum(trial.wall_seconds for trial in self.study.trials)
+
+    def _may(self, share: float, reserved: int = 0) -> bool:
+        budget = self.study.probe.budget
+        return self.spent_seconds < share * budget.minutes * 60 and len(self.study.trials) < budget.trials - reserved
+
+    def run(
+        self,
+        candidate: Candidate,
+        purpose: Purpose,
+        *,
+        give_up: float | None = None,
+        exact_steps: int | None = None,
+        eval_batch_size: int | None = None,
+    ) -> Trial:
+        """Run one trial and write it down."""
+        number = max((trial.number for trial in self.study.trials), default=0) + 1
+        request = trial_request(
+            self.study,
+            candidate,
+            purpose,
+            number,
+            give_up_step_seconds=give_up,
+            exact_steps=exact_steps,
+            eval_batch_size=eval_batch_size,
+        )
+        self._observer.on_trial_start(self.study, request)
+        trial = self._runner.run(request, self._observer.on_heartbeat)
+        self.keep(trial)
+        return trial
+
+    def keep(self, trial: Trial) -> None:
+        """Add a trial to the study, on disk too."""
+        self.study = self.study.with_trial(trial)
+        save_study(self.study, self._directory / STUDY)
+        self._observer.on_trial_end(self.study, trial)
+
+    def search(self) -> None:
+        """Run what the strategy proposes until it has enough or the budget says so."""
+        probe, space = self.study.probe, self.study.space
+        reserved = min(RESERVED_TRIALS, probe.budget.trials // 2)
+        self._observer.on_phase("search", f"{len(space.candidates())} candidates")
+        while self._may(SEARCH_SHARE, reserved) or not self.study.of(space.base):
+            candidate = self._strategy.propose(space, self.study.trials, probe.objective)
+            if candidate is None:
+                return
+            self.run(candidate, Purpose.SEARCH, give_up=self._give_up())
+
+    def _give_up(self) -> float | None:
+        best = leader(self.study.space, self.study.trials, self.study.probe.objective)
+        trials = [t for t in self.study.of(best) if t.measurement is not None] if best else []
+        return give_up_step_seconds(trials[-1], self.study.probe.objective) if trials else None
+
+    def race(self) -> list[Candidate]:
+        """Let the candidates that the search cannot tell apart run in turns; they are returned, best guess first."""
+        probe, space = self.study.probe, self.study.space
+        racers = contenders(space, self.study.trials, probe.objective, most=MAX_CONTENDERS)
+        if not racers:
+            reasons = "; ".join(dict.fromkeys(t.failure.message for t in self.study.trials if t.failure))
+            raise NoCandidateError(
+                f"no candidate completed within {probe.target.headroom:.0%} of headroom, so there is nothing to "
+                f"recommend: {reasons}. Raise target.memory, lower target.headroom, or allow smaller micro-batches"
+            )
+        self._observer.on_phase("race", f"{len(racers)} contenders in turns")
+        while self._may(RACE_SHARE, reserved=4):
+            candidate = next_in_race(racers, self.study.trials, probe.objective, probe.worthwhile, MAX_ROUNDS)
+            if candidate is None:
+                break
+            self.run(candidate, Purpose.RACE)
+        return racers
+
+    def verify(self, ranking: Sequence[Candidate]) -> Verified | None:
+        """The first of the ranking that passes: loss first, then a final trial with everything in its memory."""
+        self._observer.on_phase("verify", "loss against the reference, then a fresh run with evaluation and checkpoint")
+        for candidate in ranking[:MAX_VERIFIED]:
+            check = None
+            if candidate != self.study.space.base:
+                check = self._check_loss(candidate)
+                if check is None or not check.passed:
+                    continue
+            final = self._once(candidate, Purpose.FINAL)
+            if fits(self.study.space, final):
+                return Verified(candidate, check, final)
+            self._reject(candidate, _why_not_final(final), final.number)
+        return None
+
+    def _reject(self, candidate: Candidate, reason: str, trial: int | None) -> None:
+        self.rejected.append(Rejection(what=describe(candidate, self.study.space.base), reason=reason, trial=trial))
+
+    def _once(self, candidate: Candidate, purpose: Purpose, exact_steps: int | None = None) -> Trial:
+        """A trial of this purpose, from the study if it was run already."""
+        known = [
+            trial
+            for trial in self.study.of(candidate)
+            if trial.purpose is purpose
+            and (exact_steps is None or trial.measurement is None or len(trial.measurement.steps) >= exact_steps)
+        ]
+        return known[-1] if known else self.run(candidate, purpose, exact_steps=exact_steps)
+
+    def _check_loss(self, candidate: Candidate) -> LossCheck | None:
+        tolerance = self.study.probe.loss_tolerance
+        check = None
+        for num_steps in (LOSS_STEPS, MORE_LOSS_STEPS):
+            reference = self._loss_reference(candidate, num_steps)
+            trial = self._once(candidate, Purpose.LOSS, num_steps)
+            if trial.measurement is None or reference.measurement is None:
+                failed = trial if trial.measurement is None else reference
+                said = failed.failure.message if failed.failure else failed.outcome.value
+                self._reject(candidate, f"its loss could not be compared: {said}", failed.number)
+                return None
+            scale = scaled_by_accumulation(trial, reference)
+            check = compare_losses(trial, reference, tolerance)
+            if not is_undecided(check):
+                break
+        if check is not None and not check.passed:
+            self._reject(candidate, _why_not_loss(check, scale), check.trials[0])
+        return check
+
+    def _loss_reference(self, candidate: Candidate, num_steps: int) -> Trial:
+        """The user's own arguments; if they do not run here, the candidate in the user's precision and optimizer."""
+        base = self.study.space.base
+        if any(trial.outcome is Outcome.COMPLETED for trial in self.study.of(base)):
+            return self._once(base, Purpose.LOSS, num_steps)
+        same = {knob: base.settings[knob] for knob in ("precision", "optim") if knob in base.settings}
+        return self._once(candidate.replace(**same), Purpose.LOSS, num_steps)
+
+    def ablate(self, candidate: Candidate) -> None:
+        """Take each tuned line back to the user's own value, in turns with the winner, to see what it alone does."""
+        base = self.study.space.base
+        twins = without_each_line(candidate, base)
+        if len(twins) < 2:
+            return
+        self._observer.on_phase("explain", "each tuned line taken back in turn")
+        for number in range(ABLATION_ROUNDS):
+            for twin in (candidate, *twins.values()):
+                done = [trial for trial in self.study.of(twin) if trial.purpose is Purpose.ABLATION]
+                if len(done) <= number and self._may(VERIFY_SHARE, reserved=1):
+                    self.run(twin, Purpose.ABLATION)
+
+    def find_eval_batch(self, candidate: Candidate) -> None:
+        """Larger evaluation batches until one fails or is no faster."""
+        if not self.study.survey.has_eval_dataset:
+            return
+        self._observer.on_phase("evaluation", "evaluation batch size")
+        tried = [t for t in self.study.of(candidate) if t.purpose is Purpose.EVALUATION]
+        for batch in EVAL_BATCHES[len(tried) :]:
+            tried_batch = self.study.survey.num_samples is None or batch <= self.study.survey.num_samples
+            if not tried_batch or not self._may(VERIFY_SHARE) or is_flat(tried):
+                return
+            tried.append(self.run(candidate, Purpose.EVALUATION, exact_steps=1, eval_batch_size=batch))
+
+
+def is_flat(trials: Sequence[Trial], worthwhile: float = 0.05) -> bool:
+    """Whether the last evaluation failed, or was not faster than the best before it by what is worth a trial."""
+    rates = [eval_rate(trial) for trial in trials]
+    return bool(rates) and (rates[-1] == 0 or (len(rates) > 1 and rates[-1] < max(rates[:-1]) * (1 + worthwhile)))
+
+
+def eval_rate(trial: Trial) -> float:
+    """Evaluated samples per second; 0 for a trial that failed."""
+    evaluation = trial.measurement.evaluation if trial.measurement else None
+    return evaluation.num_samples / evaluation.seconds if evaluation else 0.0
+
+
+def without_each_line(candidate: Candidate, base: Candidate) -> dict[str, Candidate]:
+    """Knob -> the candidate with that knob at the user's own value, for each knob that differs."""
+    return {
+        knob: candidate.replace(**{knob: own}) for knob, own in base.settings.items() if candidate.settings[knob] != own
+    }
+
+
+def describe(candidate: Candidate, base: Candidate) -> str:
+    """What a candidate changes of the user's own arguments, in one line."""
+    changed = [f"{knob}={value}" for knob, value in candidate.settings.items() if base.settings.get(knob) != value]
+    return ", ".join(changed) or "your own arguments"
+
+
+def _why_not_final(final: Trial) -> str:
+    if final.failure is not None:
+        return f"the final run {final.outcome.value}: {final.failure.message}"
+    return "the final run, with evaluation and checkpoint, needs more memory than the headroom leaves"
+
+
+def _why_not_loss(check: LossCheck, scale: float | None) -> str:
+    if scale is not None:
+        return (
+            f"the loss is {scale:.2f} times that of your own arguments from the first step on. The model averages its "
+            "loss over the micro-batch and the Trainer does not correct for accumulation, so another micro-batch would "
+            "change what is learned (see Trainer.model_accepts_loss_kwargs)"
+        )
+    interval = check.relative_difference
+    told = "could not be told from" if is_undecided(check) else "differs by more than"
+    return (
+        f"over {check.num_steps} steps the loss {told} the tolerance of {check.tolerance:.1%}: "
+        f"{interval.value:+.2%} ({interval.low:+.2%} to {interval.high:+.2%})"
+    )
