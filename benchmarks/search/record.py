@@ -21,7 +21,7 @@ from perftune.search import build_space
 from perftune.spec import load_probe
 from perftune.trials.runner import ForkServerRunner
 
-STOP = StopRule(min_steps=3, max_steps=8, max_seconds=6.0, relative_half_width=0.03)
+STOP = StopRule(min_steps=3, max_steps=6, max_seconds=3.0, relative_half_width=0.03)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How a trial ended, from three facts: is there a whole result, what was the exit status, did the deadline pass. Pure."""
+"""Three facts (is there a whole result, what was the exit status, did the deadline pass) to how a trial ended. Pure."""
 
 import os
 import signal

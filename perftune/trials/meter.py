@@ -67,7 +67,7 @@ class StepMeter:
 
     @contextmanager
     def observe_backward(self) -> Iterator[None]:
-        """See every backward, whoever calls it: ``Tensor.backward`` looks ``torch.autograd.backward`` up when called."""
+        """See every backward, whoever calls it: ``Tensor.backward`` looks the name up in ``torch.autograd``."""
         original = torch.autograd.backward
 
         def observed(*args: Any, **kwargs: Any) -> None:
@@ -90,7 +90,7 @@ class StepMeter:
             torch.autograd.backward = original
 
     def end_step(self, grad_norm: Any) -> float:
-        """The gradients are zeroed: close the step and return its loss (summed over micro-batches, as the Trainer logs)."""
+        """The gradients are zeroed: close the step; its loss, summed over micro-batches as the Trainer logs it."""
         end = self._clock.mark()
         self._clock.synchronize()
         step_seconds = time.perf_counter() - self._start

@@ -1,4 +1,4 @@
-"""The user's own Trainer to the same Trainer, watched: its class is subclassed at run time and nothing of it replaced."""
+"""The user's own Trainer to the same Trainer, watched: subclassed at run time, with nothing of it replaced."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -67,7 +67,11 @@ class StepEnds(TrainerCallback):  # type: ignore[misc]  # untyped upstream
         self._session = session
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self,
+        args: TrainingArguments,  # noqa: ARG002 (the signature is upstream's)
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ARG002
     ) -> TrainerControl:
         """Count the step, and stop once enough is seen."""
         if self._session.step_ended():

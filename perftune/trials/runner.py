@@ -56,7 +56,7 @@ class ForkServerRunner:
             directory: the run's folder; trials go to ``trials/NNNN`` below it.
             preload: modules that the server imports.
             entries: task -> ``module:function``.
-            start_method: ``fork``, or ``spawn`` for a fresh interpreter each time (slow; where forking is not possible).
+            start_method: ``fork``, or ``spawn`` for a fresh interpreter each time (slow; where forking fails).
             clock: monotonic seconds, the same clock as ``time.monotonic`` in children.
         """
         self._directory = directory.absolute()
@@ -143,7 +143,8 @@ class ForkServerRunner:
                 )
         failure = classify(facts).failure
         raise WorkloadError(
-            f"the workload cannot be built: {failure.message if failure else 'no survey'} (its output: {directory / LOG})"
+            f"the workload cannot be built: {failure.message if failure else 'no survey'} "
+            f"(its output: {directory / LOG})"
         )
 
     def round_trip(self, yaml_text: str) -> dict[str, Any]:

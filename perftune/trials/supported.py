@@ -1,4 +1,4 @@
-"""A built Trainer and the software around it to the values that each knob can take, and why others cannot. Child side."""
+"""A built Trainer and the software around it to the values that each knob can take, and why not others. Child side."""
 
 import importlib.util
 import os
@@ -59,7 +59,7 @@ class Support:
         self.reasons[knob] = {ANY: reason}
 
 
-def attentions(model: Any) -> tuple[list[Setting], dict[Setting, str]]:
+def attentions(model: Any, device: str) -> tuple[list[Setting], dict[Setting, str]]:
     """Attention implementations that this model accepts, by setting each; the model is left as it was."""
     config = getattr(model, "config", None)
     if not hasattr(model, "set_attn_implementation") or config is None:
@@ -68,6 +68,9 @@ def attentions(model: Any) -> tuple[list[Setting], dict[Setting, str]]:
     accepted: list[Setting] = []
     reasons: dict[Setting, str] = {}
     for name in ATTENTIONS:
+        if name == "flex_attention" and device == "cpu":
+            reasons[name] = "flex_attention has no backward on the CPU (torch.nn.attention.flex_attention)"
+            continue
         try:
             model.set_attn_implementation(name)
         except (ValueError, ImportError, NotImplementedError, AttributeError) as error:
@@ -154,7 +157,7 @@ def supported(trainer: Trainer, device: str, num_cores: int, named: dict[str, tu
     else:
         support.none(CHECKPOINTING, f"{type(model).__name__} does not support activation checkpointing")
     support.add(OPTIMIZER, *optimizers(trainer, named.get(OPTIMIZER, ())))
-    support.add(ATTENTION, *attentions(model))
+    support.add(ATTENTION, *attentions(model, device))
     _add_field_knobs(support, trainer, device, num_cores)
     for knob, values in named.items():
         if knob not in support.values and installed_name(knob):

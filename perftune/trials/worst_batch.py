@@ -33,7 +33,7 @@ class Source(NamedTuple):
 
 
 def train_source(trainer: Trainer) -> Source:
-    """The data set and collator behind the Trainer's own train loader: unused columns removed, the user's overrides in."""
+    """The data set and collator behind the Trainer's own train loader, with the user's overrides."""
     loader = trainer.get_train_dataloader()
     return Source(loader.dataset, loader.collate_fn)
 

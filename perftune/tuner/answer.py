@@ -1,4 +1,4 @@
-"""A study whose trials are done to its recommendation: the decision, every line with its reason, what was rejected. Pure."""
+"""A study whose trials are done to its recommendation: decision, lines with their reasons, what was rejected. Pure."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -151,6 +151,8 @@ def emitted_arguments(study: Study, candidate: Candidate) -> dict[str, Any]:
     if tuned.get(CHECKPOINTING) or {CHECKPOINTING, "gradient_checkpointing"} & own.keys():
         field, value, _ = _field(study, CHECKPOINTING, bool(tuned.get(CHECKPOINTING)), None)
         arguments[field] = value
+    if study.survey.device.kind == "cpu":
+        arguments["use_cpu"] = True  # without it transformers refuses half precision where there is no GPU
     return arguments
 
 

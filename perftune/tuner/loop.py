@@ -16,12 +16,13 @@ from perftune.tuner.directory import STUDY
 from perftune.tuner.observer import Observer
 from perftune.tuner.requests import trial_request
 
-RESERVED_TRIALS = 14
+RESERVED_TRIALS = 18
 """Kept of the budget for what follows the search: the race, the loss comparison, the final trial, the reasons."""
-SEARCH_SHARE, RACE_SHARE, VERIFY_SHARE = 0.45, 0.75, 1.0
+RESERVED_AFTER_RACE = 8
+SEARCH_SHARE, RACE_SHARE, VERIFY_SHARE = 0.45, 0.7, 1.0
 """Parts of the minutes that are spent when a phase has to end; the final trial is run in any case."""
 MAX_CONTENDERS = 3
-MAX_ROUNDS = 5
+MAX_ROUNDS = 4
 LOSS_STEPS, MORE_LOSS_STEPS = 24, 60
 ABLATION_ROUNDS = 2
 EVAL_BATCHES = (8, 16, 32, 64, 128, 256)
@@ -115,7 +116,7 @@ class Loop:
                 f"recommend: {reasons}. Raise target.memory, lower target.headroom, or allow smaller micro-batches"
             )
         self._observer.on_phase("race", f"{len(racers)} contenders in turns")
-        while self._may(RACE_SHARE, reserved=4):
+        while self._may(RACE_SHARE, reserved=RESERVED_AFTER_RACE):
             candidate = next_in_race(racers, self.study.trials, probe.objective, probe.worthwhile, MAX_ROUNDS)
             if candidate is None:
                 break
