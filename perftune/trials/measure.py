@@ -66,7 +66,7 @@ def lengthen(trainer: Trainer, num_steps: int, global_batch_size: int) -> None:
     if args.max_steps > 0:
         args.max_steps = max(args.max_steps, num_steps)
     else:
-        num_samples = len(trainer.train_dataset)
+        num_samples = len(trainer.train_dataset)  # type: ignore[arg-type]  # without length max_steps is required
         steps_per_epoch = max(1, num_samples // global_batch_size)
         args.num_train_epochs = max(args.num_train_epochs, num_steps / steps_per_epoch + 1)
 
@@ -111,11 +111,11 @@ def _saving(trainer: Any) -> Iterator[None]:
 def _evaluate(trainer: Trainer, request: TrialRequest) -> Evaluation:
     batch = trainer.args.per_device_eval_batch_size
     most = MAX_EVALUATION_SAMPLES if request.save_checkpoint else batch * NUM_EVALUATION_BATCHES
-    dataset = trainer.eval_dataset
+    dataset: Any = trainer.eval_dataset
     if isinstance(dataset, dict):
         dataset = next(iter(dataset.values()))
     num_samples = min(most, len(dataset))
-    part = dataset.select(range(num_samples)) if hasattr(dataset, "select") else _First(dataset, num_samples)
+    part: Any = dataset.select(range(num_samples)) if hasattr(dataset, "select") else _First(dataset, num_samples)
     start = time.perf_counter()
     trainer.evaluate(eval_dataset=part)
     return Evaluation(num_samples=num_samples, seconds=time.perf_counter() - start, per_device_eval_batch_size=batch)

@@ -60,7 +60,7 @@ class ProbeMixin:
             super().save_model(*args, **kwargs)  # type: ignore[misc]  # the user's class is next
 
 
-class StepEnds(TrainerCallback):  # type: ignore[misc]  # untyped upstream
+class StepEnds(TrainerCallback):
     """Closes each optimizer step after the user's own callbacks."""
 
     def __init__(self, session: Session) -> None:
@@ -88,7 +88,7 @@ def reporting_callbacks(trainer: Trainer) -> list[TrainerCallback]:
     ]
 
 
-def watch(trainer: Trainer, session: Session) -> None:
+def watch(trainer: Any, session: Session) -> None:
     """Make a Trainer a watched one, in place: its state, callbacks, collator and optimizer stay as they are."""
     for callback in reporting_callbacks(trainer):
         trainer.remove_callback(callback)

@@ -14,7 +14,8 @@ from perftune.records.study import write_atomically
 
 def read_back(path: Path) -> dict[str, Any]:
     """Every field of the TrainingArguments that a YAML file makes, as JSON knows it."""
-    (arguments,) = HfArgumentParser(TrainingArguments).parse_yaml_file(str(path))
+    parser: Any = HfArgumentParser(TrainingArguments)  # type: ignore[arg-type]  # its stub sees no dataclass
+    (arguments,) = parser.parse_yaml_file(str(path))
     values: dict[str, Any] = json.loads(json.dumps(arguments.to_dict(), default=str))
     return values
 

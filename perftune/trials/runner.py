@@ -156,7 +156,7 @@ class ForkServerRunner:
         directory = _fresh(self._directory / "round_trip")
         write_atomically(directory / "arguments.yaml", yaml_text)
         facts = self._run_task("round_trip", directory, None, 300.0, None)
-        answer = json.loads(facts.results[0]) if facts.results else {"error": facts.log_tail}
+        answer: dict[str, Any] = json.loads(facts.results[0]) if facts.results else {"error": facts.log_tail}
         if "error" in answer:
             raise WorkloadError(f"transformers refuses the written arguments: {answer['error']}")
         arguments: dict[str, Any] = answer["arguments"]
@@ -180,7 +180,7 @@ class ForkServerRunner:
                     watch = _Watch(directory, deadline_seconds, self._clock, on_heartbeat)
                     status, ending, limit = watch.until_end(process)
                 return Facts(_results(directory), status, ending, _log_tail(directory), limit)
-            except ServerDiedError as error:
+            except ServerDiedError as error:  # noqa: PERF203 (two rounds at most)
                 self._connection = None
                 if attempt == 2:
                     raise IsolationError(

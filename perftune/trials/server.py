@@ -36,7 +36,7 @@ class Server:
         """Until the runner closes its end."""
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._answer({"ready": True, "num_threads": len(os.listdir("/proc/self/task")) if _has_proc() else 1})
+        self._answer({"ready": True, "num_threads": _num_threads()})
         while True:
             readable, _, _ = select.select([self._requests, self._wake_read], [], [])
             if self._wake_read in readable:
@@ -92,8 +92,9 @@ class Server:
             sys.exit(0)
 
 
-def _has_proc() -> bool:
-    return Path("/proc/self/task").is_dir()
+def _num_threads() -> int:
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.is_dir() else 1
 
 
 def _serve(preload: list[str]) -> None:

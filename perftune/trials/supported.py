@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import Trainer
 from transformers.training_args import OptimizerNames
-from transformers.utils import is_liger_kernel_available
+from transformers.utils.import_utils import is_liger_kernel_available
 
 from perftune.records.base import Setting
 from perftune.records.candidate import (

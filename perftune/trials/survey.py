@@ -6,7 +6,7 @@ Protocol: ``request.json`` holds a `SurveyRequest`; ``result.json`` a `SurveyRes
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import Trainer, TrainingArguments
 
@@ -110,8 +110,9 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
     reporting = [type(callback).__name__ for callback in reporting_callbacks(trainer)]
     if reporting:
         notes += (f"taken out of the trials, so that nothing is reported: {', '.join(reporting)}",)
-    parameters = list(trainer.model.parameters())
-    values = json.loads(json.dumps(trainer.args.to_dict(), default=str))
+    model, arguments_now = cast("Any", trainer.model), cast("Any", trainer.args)
+    parameters = list(model.parameters())
+    values = json.loads(json.dumps(arguments_now.to_dict(), default=str))
     return Survey(
         trainer_class=f"{type(trainer).__module__}.{type(trainer).__qualname__}",
         model_class=type(unwrapped(trainer)).__name__,

@@ -89,5 +89,5 @@ def check_arguments_reached(trainer: Trainer, args: TrainingArguments) -> None:
 
 def unwrapped(trainer: Trainer) -> Any:
     """The transformers model inside PEFT or other wrappers."""
-    model = trainer.model
+    model: Any = trainer.model
     return model.get_base_model() if hasattr(model, "get_base_model") else model

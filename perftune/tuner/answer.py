@@ -10,7 +10,6 @@ from perftune.records.probe import Objective
 from perftune.records.recommendation import (
     Decision,
     Interval,
-    LossCheck,
     PairedComparison,
     Recommendation,
     Rejection,
@@ -96,7 +95,7 @@ def _field(study: Study, knob: str, value: Setting, own: Setting) -> tuple[str, 
     return knob, value, own
 
 
-def _reason(field: str, effect: Interval | None, memory_bytes: int | None, twin_failed: str | None) -> str:
+def _reason(effect: Interval | None, memory_bytes: int | None, twin_failed: str | None) -> str:
     if twin_failed:
         return f"without it the run fails: {twin_failed}"
     if effect is None:
@@ -120,7 +119,7 @@ def tuned_lines(study: Study, candidate: Candidate) -> tuple[TunedLine, ...]:
         failures = [t.failure for t in study.of(twin) if t.failure is not None]
         failed = failures[0].message if failures and effect is None else None
         field, value, own = _field(study, knob, candidate.settings[knob], base.settings[knob])
-        reason = _reason(field, effect, memory_bytes, failed)
+        reason = _reason(effect, memory_bytes, failed)
         lines.append(
             TunedLine(
                 field=field, value=value, user_value=own, speedup=effect, memory_bytes=memory_bytes, reason=reason

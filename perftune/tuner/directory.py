@@ -69,5 +69,5 @@ def refuse_if_different(found: list[str], directory: Path) -> None:
     if found:
         raise StudyMismatchError(
             f"{directory / STUDY} was measured with something else: {'; '.join(found)}. Numbers from both cannot be "
-            "mixed: name another folder with --out, or use --force to begin anew (the old folder is kept under a new name)"
+            "mixed: name another folder with --out, or use --force to begin anew (the old folder is kept, renamed)"
         )

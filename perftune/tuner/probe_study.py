@@ -162,7 +162,7 @@ def _adopt(loop: Loop, runner: Runner) -> None:
 
 
 def _ranking(study: Study, racers: Sequence[Candidate]) -> list[Candidate]:
-    """Contenders, best first: by the race if it was run, else by the search; the user's own where it is not worth it."""
+    """Contenders that are worth it, best first by the race, or by the search without one; the user's own last."""
     objective = study.probe.objective
     first = winner(racers, study.trials, objective) or racers[0]
     raced = [candidate for candidate in racers if candidate not in (first, study.space.base)]

@@ -1,0 +1,20 @@
+"""Any text to comment lines that nothing in the text can break out of."""
+
+import textwrap
+
+WIDTH = 110
+_ASCII = str.maketrans({"×": "x", "–": "-", "—": "-", "→": "->", "µ": "u", "±": "+-", "≥": ">=", "≤": "<=", "…": "..."})
+
+
+def plain(text: str) -> str:
+    """Printable ASCII on one line; what is neither is spelled as an escape, or a space for line ends and controls."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def comment(text: str) -> str:
+    """The text as ``#`` lines, wrapped between words; leading spaces are kept."""
+    flat = plain(text)
+    indent = " " * (len(flat) - len(flat.lstrip()))
+    lines = textwrap.wrap(flat.strip(), WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+    return "".join(f"# {indent}{line}".rstrip() + "\n" for line in lines)
