@@ -1,1 +1,1 @@
-"""A study to what a person reads: terminal, Markdown, HTML. Pure: same study, same bytes."""
+"""A study with its recommendation to what people read: terminal, Markdown, HTML. Pure: same study, same text."""

@@ -1,55 +1,68 @@
-"""A study to one HTML file that loads nothing from elsewhere and escapes everything."""
+"""A study to ``report.html``: one file that needs nothing else, with every trial drawn."""
 
+from collections.abc import Iterable, Sequence
 from html import escape
+from importlib.resources import files
 
+from perftune.records.recommendation import Decision
 from perftune.records.study import Study
-from perftune.renderers import content
-from perftune.renderers.content import Table
-from perftune.renderers.scatter import scatter
+from perftune.renderers import scatter, text
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --dim: #888; --good: #178a3c; }
-@media (prefers-color-scheme: dark) { :root { --good: #5fd38a; } }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
-.headline { font-size: 1.25rem; font-weight: 600; color: var(--good); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th { text-align: left; color: var(--dim); font-weight: 500; }
-th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td:last-child { overflow-wrap: anywhere; }
-pre { border: 1px solid var(--line); padding: .8rem; overflow-x: auto; }
-svg { width: 100%; height: auto; } svg text { fill: currentColor; font-size: 12px; }
-"""
-
-
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
-    return (
-        f"<h2>{escape(table.title)}</h2><div class=scroll><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+NUMBERS = {"samples/s", "step", "peak memory", "took", "yours", "tuned", "#"}
 
 
 def render(study: Study) -> str:
-    """The whole report with a picture of all trials.
+    """The report as HTML; everything that a user or a library named is escaped.
 
     Raises:
         ValueError: the study has no recommendation yet.
     """
-    title = f"perftune: {study.probe.name}"
-    facts = Table("What it rests on", ("", ""), tuple(content.facts(study)))
-    tables = [content.before_and_after(study), content.tuned_lines(study), facts]
-    body = [
-        f"<h1>{escape(title)}</h1><p class=headline>{escape(content.headline(study))}</p>",
-        *(_table(table) for table in tables if table.rows),
-        "<h2>All trials: throughput against peak memory</h2>",
-        scatter(study),
-        f"<h2>How to use it</h2><pre>{escape(content.how_to_use())}</pre>",
-        *(_table(table) for table in (content.rejected(study), content.trial_table(study)) if table.rows),
-    ]
+    name = escape(text.clean(study.probe.name))
+    style = files("perftune.renderers").joinpath("report.css").read_text(encoding="utf-8")
     return (
-        f'<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{name} – perftune</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        f"{_body(study, name)}\n</main>\n</body>\n</html>\n"
     )
+
+
+def _body(study: Study, name: str) -> str:
+    recommendation = text.recommended(study)
+    tuned = recommendation.decision is Decision.TUNED
+    figures = [row if tuned else row[:2] for row in text.before_and_after(study)]
+    parts = [
+        f"<h1>{name}</h1>",
+        f'<p class="verdict {recommendation.decision.value}">{escape(text.verdict(study))}</p>',
+        f'<p class="quiet">{escape(text.place(study))}. {escape(text.clean(study.created))}</p>',
+        _table(("", "yours", "tuned") if tuned else ("", "yours"), figures),
+    ]
+    if recommendation.lines:
+        rows = [(*text.line_cells(line), text.clean(line.reason)) for line in recommendation.lines]
+        parts += ["<h2>What changes, and what each line does</h2>"]
+        parts += [_table((*text.LINE_HEADER[:2], "your value", *text.LINE_HEADER[3:], "reason"), rows)]
+    parts += ["<h2>How sure this is</h2>", _list(text.certainty(study))]
+    parts += ["<h2>Speed against memory</h2>", scatter.svg(study)]
+    if recommendation.rejected:
+        parts += ["<h2>Not chosen</h2>", _table(("what", "why"), text.rejected(study))]
+    if recommendation.notes:
+        parts += ["<h2>Notes</h2>", _list(text.notes(study))]
+    code = "\n".join(escape(line) for line in text.next_steps(study, "training_args.yaml"))
+    parts += ["<h2>Next</h2>", f"<pre>{code}</pre>"]
+    trials = [text.trial_cells(study, trial) for trial in study.trials]
+    parts += [f"<h2>All {len(trials)} trials</h2>", _table(text.TRIAL_HEADER, trials)]
+    return "\n".join(parts)
+
+
+def _list(lines: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    classes = [' class="number"' if name in NUMBERS else "" for name in header]
+    head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(classes, header, strict=True))
+    body = "".join(
+        f"<tr>{''.join(f'<td{kind}>{escape(cell)}</td>' for kind, cell in zip(classes, row, strict=True))}</tr>\n"
+        for row in rows
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'

@@ -1,40 +1,53 @@
-"""A study to a Markdown report."""
+"""A study to ``report.md``: the summary, and every trial."""
 
-import re
+from collections.abc import Iterable, Sequence
 
+from perftune.records.recommendation import Decision
 from perftune.records.study import Study
-from perftune.renderers import content
-from perftune.renderers.content import Table
+from perftune.renderers import text
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|])")
-
-
-def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
-
-
-def _table(table: Table) -> list[str]:
-    lines = [f"## {escape(table.title)}", "", f"| {' | '.join(map(escape, table.columns))} |"]
-    lines.append(f"|{'---|' * len(table.columns)}")
-    lines += [f"| {' | '.join(map(escape, row))} |" for row in table.rows]
-    return [*lines, ""]
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~!&"})
 
 
 def render(study: Study) -> str:
-    """The whole report: the answer, its reasons, and every trial.
+    """The report as GitHub-flavoured Markdown; nothing that a user named can become markup.
 
     Raises:
         ValueError: the study has no recommendation yet.
     """
-    lines = [f"# perftune: {escape(study.probe.name)}", "", f"**{escape(content.headline(study))}**", ""]
-    for table in (content.before_and_after(study), content.tuned_lines(study)):
-        if table.rows:
-            lines += _table(table)
-    lines += ["## What it rests on", ""]
-    lines += [f"- **{escape(name)}**: {escape(value)}" for name, value in content.facts(study)]
-    lines += ["", "## How to use it", "", "```python", content.how_to_use(), "```", ""]
-    for table in (content.rejected(study), content.trial_table(study)):
-        if table.rows:
-            lines += _table(table)
-    return "\n".join(lines)
+    recommendation = text.recommended(study)
+    tuned = recommendation.decision is Decision.TUNED
+    figures = [row if tuned else row[:2] for row in text.before_and_after(study)]
+    parts = [
+        f"# {_escaped(study.probe.name)}",
+        f"**{_escaped(text.verdict(study))}**",
+        f"{_escaped(text.place(study))}. Probe {study.probe_sha256[:12]}, {_escaped(study.created)}.",
+        _table(("", "yours", "tuned") if tuned else ("", "yours"), figures),
+    ]
+    if recommendation.lines:
+        parts += ["## What changes, and what each line does"]
+        rows = [(*text.line_cells(line), text.clean(line.reason)) for line in recommendation.lines]
+        parts += [_table((*text.LINE_HEADER, "reason"), rows)]
+    parts += ["## How sure this is", _list(text.certainty(study))]
+    if recommendation.rejected:
+        parts += ["## Not chosen", _table(("what", "why"), text.rejected(study))]
+    if recommendation.notes:
+        parts += ["## Notes", _list(text.notes(study))]
+    parts += ["## Next", "```\n" + "\n".join(text.next_steps(study, "training_args.yaml")) + "\n```"]
+    trials = [text.trial_cells(study, trial) for trial in study.trials]
+    parts += ["## Trials", _table(text.TRIAL_HEADER, trials)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _escaped(words: str) -> str:
+    return text.clean(words).translate(_SPECIAL)
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_escaped(line)}" for line in lines)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [" | ".join(_escaped(name) for name in header), " | ".join("---" for _ in header)]
+    lines += [" | ".join(_escaped(cell) for cell in row) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)

@@ -1,90 +1,119 @@
-"""The completed trials of a study to an inline SVG: samples per second against peak memory, with the limit."""
+"""Trials to an SVG drawing of throughput against peak memory, with the limit as a line."""
 
+import math
 from html import escape
-from typing import NamedTuple
 
 from perftune.records.study import Study
 from perftune.records.summary import samples_per_second
-from perftune.records.trial import Trial
-from perftune.renderers.content import changes
-from perftune.units import format_bytes, format_rate
+from perftune.records.trial import Purpose, Trial
+from perftune.renderers import text
+from perftune.units import format_bytes
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 900, 380, 70, 45, 20, 20
+WIDTH, HEIGHT = 860, 400
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 34, 44
 NUM_TICKS = 5
+SHOWN = (Purpose.SEARCH, Purpose.RACE, Purpose.ABLATION)
 
 
-class Axis(NamedTuple):
-    """A linear scale from values to pixels."""
-
-    most: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        """The pixel of a value."""
-        return self.start + (self.end - self.start) * value / self.most
-
-
-def scatter(study: Study) -> str:
-    """A point for each completed trial; the limit as a line when it is near enough to be in the picture."""
-    trials = study.completed()
-    if not trials:
-        return "<p>No trial completed.</p>"
-    peaks = [t.measurement.memory.peak_bytes for t in trials if t.measurement]
-    rates = [samples_per_second(t.measurement) for t in trials if t.measurement]
-    limit = study.space.usable_memory_bytes
-    most = max(*peaks, limit) if limit < 4 * max(peaks) else max(peaks)
-    x = Axis(most * 1.05, LEFT, WIDTH - RIGHT)
-    y = Axis(max(rates) * 1.1, HEIGHT - BOTTOM, TOP)
-    parts = [*_axes(x, y)]
-    if limit <= x.most:
-        parts.append(
-            f'<line x1="{x.at(limit):.1f}" x2="{x.at(limit):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#d33" '
-            f'stroke-dasharray="4"/><text x="{x.at(limit) - 6:.1f}" y="{TOP + 12}" text-anchor="end">'
-            f"limit less headroom</text>"
-        )
-    chosen = study.recommendation.candidate.key if study.recommendation else ""
-    parts += [_point(study, trial, x, y, chosen) for trial in trials]
-    key = _legend()
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="trials">{"".join(parts)}{key}</svg>'
+def svg(study: Study) -> str:
+    """Completed trials as dots, the user's own and the chosen one marked; failed ones on the floor, by their peak."""
+    done = [trial for trial in study.completed(*SHOWN) if trial.measurement is not None]
+    failed = [trial for trial in study.trials if trial.failure is not None]
+    peaks = [trial.measurement.memory.peak_bytes for trial in done if trial.measurement is not None]
+    limit_bytes = study.space.memory_limit_bytes
+    # A limit far above everything would press the dots into a corner: then it is only named.
+    limit_shown = not peaks or limit_bytes <= 4 * max(peaks)
+    most_bytes = _above(max([*peaks, limit_bytes if limit_shown else 0]))
+    most_rate = _above(max((samples_per_second(t.measurement) for t in done if t.measurement), default=1.0))
+    parts = [*_axes(most_bytes, most_rate), _limit(limit_bytes, most_bytes, limit_shown)]
+    parts += [_failure(study, trial, most_bytes, limit_bytes) for trial in failed]
+    parts += [_dot(study, trial, most_bytes, most_rate) for trial in done]
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="samples per second against peak memory">\n'
+        + "\n".join([*parts, *_legend(bool(failed))])
+        + "\n</svg>"
+    )
 
 
-def _axes(x: Axis, y: Axis) -> list[str]:
-    parts = []
-    for number in range(NUM_TICKS + 1):
-        value_x, value_y = x.most * number / NUM_TICKS, y.most * number / NUM_TICKS
-        parts.append(
-            f'<text x="{x.at(value_x):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">'
-            f"{escape(format_bytes(value_x))}</text>"
-            f'<text x="{LEFT - 8}" y="{y.at(value_y) + 4:.1f}" text-anchor="end">{value_y:.0f}</text>'
-            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y.at(value_y):.1f}" y2="{y.at(value_y):.1f}" stroke="#8883"/>'
-        )
-    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">peak memory</text>')
-    parts.append(f'<text x="6" y="{TOP - 6}">samples/s</text>')
+def _above(largest: float) -> float:
+    return largest * 1.06 if largest > 0 else 1.0
+
+
+def _x(num_bytes: float, most_bytes: float) -> float:
+    return LEFT + min(num_bytes / most_bytes, 1) * (WIDTH - LEFT - RIGHT)
+
+
+def _y(rate: float, most_rate: float) -> float:
+    return HEIGHT - BOTTOM - rate / most_rate * (HEIGHT - TOP - BOTTOM)
+
+
+def _ticks(most: float) -> list[float]:
+    rough = most / NUM_TICKS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    return [number * step for number in range(int(most / step) + 1)]
+
+
+def _axes(most_bytes: float, most_rate: float) -> list[str]:
+    floor = HEIGHT - BOTTOM
+    unit, name = (2**30, "GiB") if most_bytes >= 2**30 else (2**20, "MiB")
+    parts = [f'<line class="axis" x1="{LEFT}" y1="{floor}" x2="{WIDTH - RIGHT}" y2="{floor}"/>']
+    for tick in _ticks(most_rate):
+        y = _y(tick, most_rate)
+        parts.append(f'<line class="axis" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:,.4g}</text>')
+    for tick in _ticks(most_bytes / unit):
+        x = _x(tick * unit, most_bytes)
+        parts.append(f'<text x="{x:.1f}" y="{floor + 18}" text-anchor="middle">{tick:.4g}</text>')
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">peak memory, {name}</text>')
+    parts.append(f'<text x="{LEFT - 60}" y="14">samples/s</text>')
     return parts
 
 
-def _colour(study: Study, trial: Trial, chosen: str) -> str:
-    if trial.candidate.key == chosen:
-        return "#178a3c"
-    return "#e08a00" if trial.candidate.key == study.space.base.key else "#5577bb"
-
-
-def _point(study: Study, trial: Trial, x: Axis, y: Axis, chosen: str) -> str:
-    assert trial.measurement is not None
-    rate, peak = samples_per_second(trial.measurement), trial.measurement.memory.peak_bytes
-    said = f"trial {trial.number}: {format_rate(rate, 'samples')}, {format_bytes(peak)}; "
-    said += changes(trial.candidate, study.space.base)
+def _limit(limit_bytes: int, most_bytes: float, shown: bool) -> str:
+    said = f"limit {format_bytes(limit_bytes)}"
+    if not shown:
+        return f'<text x="{WIDTH - RIGHT}" y="{TOP + 12}" text-anchor="end">{said}, beyond this axis</text>'
+    x = _x(limit_bytes, most_bytes)
     return (
-        f'<circle cx="{x.at(peak):.1f}" cy="{y.at(rate):.1f}" r="5" fill="{_colour(study, trial, chosen)}" '
-        f'fill-opacity=".75"><title>{escape(said)}</title></circle>'
+        f'<line class="limit" x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{HEIGHT - BOTTOM}"/>'
+        f'<text x="{x - 6:.1f}" y="{TOP + 12}" text-anchor="end">{said}</text>'
     )
 
 
-def _legend() -> str:
-    entries = (("#178a3c", "recommended"), ("#e08a00", "yours"), ("#5577bb", "others"))
-    return "".join(
-        f'<circle cx="{LEFT + 16 + 130 * number}" cy="{HEIGHT - 10}" r="5" fill="{colour}"/>'
-        f'<text x="{LEFT + 26 + 130 * number}" y="{HEIGHT - 6}">{name}</text>'
-        for number, (colour, name) in enumerate(entries)
-    )
+def _title(study: Study, trial: Trial) -> str:
+    return f"<title>{escape(', '.join(text.trial_cells(study, trial)))}</title>"
+
+
+def _dot(study: Study, trial: Trial, most_bytes: float, most_rate: float) -> str:
+    assert trial.measurement is not None
+    x = _x(trial.measurement.memory.peak_bytes, most_bytes)
+    y = _y(samples_per_second(trial.measurement), most_rate)
+    kind, radius = "completed", 5
+    if trial.candidate == study.space.base:
+        kind, radius = "yours", 6
+    elif study.recommendation is not None and trial.candidate == study.recommendation.candidate:
+        kind, radius = "chosen", 7
+    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{_title(study, trial)}</circle>'
+
+
+def _failure(study: Study, trial: Trial, most_bytes: float, limit_bytes: int) -> str:
+    assert trial.failure is not None
+    x = _x(trial.failure.peak_bytes or limit_bytes, most_bytes)
+    y = HEIGHT - BOTTOM - 9
+    path = f"M{x - 4:.1f} {y - 4}l8 8m0 -8l-8 8"
+    return f'<path class="failed" d="{path}">{_title(study, trial)}</path>'
+
+
+def _legend(any_failed: bool) -> list[str]:
+    named = [("completed", "measured"), ("yours", "yours"), ("chosen", "chosen")]
+    parts = []
+    x = LEFT + 40
+    for kind, name in named:
+        parts.append(f'<circle class="{kind}" cx="{x}" cy="10" r="5"/><text x="{x + 10}" y="14">{name}</text>')
+        x += 100
+    if any_failed:
+        parts.append(
+            f'<path class="failed" d="M{x - 4} 6l8 8m0 -8l-8 8"/><text x="{x + 10}" y="14">did not complete</text>'
+        )
+    return parts

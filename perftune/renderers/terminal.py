@@ -1,48 +1,89 @@
-"""A study to a rich renderable: the summary that stands in the terminal when a probe is done."""
+"""A study to the summary that a terminal shows at the end."""
 
 from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table as RichTable
+from rich.table import Table
 from rich.text import Text
 
+from perftune.records.recommendation import Decision
 from perftune.records.study import Study
-from perftune.renderers import content
-from perftune.renderers.content import Table
+from perftune.renderers import text
 
-
-def _table(table: Table) -> RenderableType:
-    drawn = RichTable(title=Text(table.title, style="bold"), title_justify="left", box=None, pad_edge=False)
-    for number, column in enumerate(table.columns):
-        drawn.add_column(Text(column, style="dim"), overflow="fold", no_wrap=number == 0 and len(table.columns) > 2)
-    for row in table.rows:
-        drawn.add_row(*(Text(cell) for cell in row))
-    return Padding(drawn, (1, 0, 0, 0))
-
-
-def _facts(study_facts: list[tuple[str, str]]) -> RenderableType:
-    grid = RichTable.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in study_facts:
-        grid.add_row(Text(name), Text(value))
-    return Padding(grid, (1, 0, 0, 0))
+MAX_REJECTED = 8
 
 
 def summary(study: Study, directory: Path | None = None) -> RenderableType:
-    """The answer, its figures, its reasons, what it rests on, and the lines that use it.
+    """Before and after, each tuned line with its effect, what was rejected, how sure it is, what to do next.
 
     Args:
-        study: finished.
-        directory: where its files are.
-
-    Raises:
-        ValueError: the study has no recommendation yet.
+        study: with a recommendation.
+        directory: where its files are, as the user would type it.
     """
-    parts: list[RenderableType] = [Text(content.headline(study), style="bold green")]
-    tables = (content.before_and_after(study), content.tuned_lines(study), content.rejected(study))
-    parts += [_table(table) for table in tables if table.rows]
-    parts.append(_facts(content.facts(study)))
+    recommendation = text.recommended(study)
+    tuned = recommendation.decision is Decision.TUNED
+    parts: list[RenderableType] = [
+        Text(),
+        Text(text.verdict(study), "bold green" if tuned else "bold yellow"),
+        Text(f"{text.clean(study.probe.name)} on {text.place(study)}", "dim"),
+        Text(),
+        _figures(study, tuned),
+    ]
+    if recommendation.lines:
+        parts += [_heading("What changes, and what each line does"), _lines(study)]
+    parts += [_heading("How sure this is"), *_bullets(text.certainty(study))]
+    rejected = text.rejected(study)
+    if rejected:
+        parts += [_heading("Not chosen"), *_bullets([f"{what}: {reason}" for what, reason in rejected[:MAX_REJECTED]])]
+        if len(rejected) > MAX_REJECTED:
+            parts.append(_bullet(f"{len(rejected) - MAX_REJECTED} more reasons are in report.md"))
+    if recommendation.notes:
+        parts += [_heading("Notes"), *_bullets(text.notes(study))]
+    parts += [_heading("Next"), *_next(study, directory)]
+    return Group(*parts)
+
+
+def _heading(words: str) -> RenderableType:
+    return Group(Text(), Text(words, "bold"))
+
+
+def _bullet(words: str) -> RenderableType:
+    row = Table.grid(padding=(0, 1))
+    row.add_row(" •", Text(words))
+    return row
+
+
+def _bullets(lines: list[str]) -> list[RenderableType]:
+    return [_bullet(line) for line in lines]
+
+
+def _figures(study: Study, tuned: bool) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("")
+    table.add_column("yours", justify="right")
+    if tuned:
+        table.add_column("tuned", justify="right", style="bold")
+    for name, before, after in text.before_and_after(study):
+        table.add_row(name, before, *([after] if tuned else []))
+    return table
+
+
+def _lines(study: Study) -> RenderableType:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for number, name in enumerate(text.LINE_HEADER):
+        table.add_column(name, overflow="fold", style="cyan" if number == 0 else "")
+    reasons: list[RenderableType] = []
+    for line in text.recommended(study).lines:
+        table.add_row(*(Text(cell) for cell in text.line_cells(line)))
+        reasons.append(_bullet(f"{text.clean(line.field)}: {text.clean(line.reason)}"))
+    return Group(table, *reasons)
+
+
+def _next(study: Study, directory: Path | None) -> list[RenderableType]:
     path = str((directory or Path()) / "training_args.yaml")
-    return Group(*parts, Padding(Text(content.how_to_use(path)), (1, 0, 0, 0)))
+    parts: list[RenderableType] = [Padding(Text(line, "cyan"), (0, 0, 0, 4)) for line in text.next_steps(study, path)]
+    if directory is not None:
+        said = f"Everything that was measured: {text.clean(directory)}/report.html, report.md, study.json"
+        parts += [Text(), Text(said, "dim")]
+    return parts

@@ -1,0 +1,36 @@
+"""Trials to plain lines, one per finished trial, for logs and pipes: no control codes, nothing redrawn."""
+
+import typer
+
+from perftune.cli.said import trial_line
+from perftune.records.study import Study
+from perftune.records.trial import Heartbeat, Trial, TrialRequest
+
+
+class LineView:
+    """Prints a line when a phase begins and when a trial ends."""
+
+    def on_phase(self, phase: str, text: str) -> None:
+        """Say what begins."""
+        typer.echo(f"{phase}: {text}")
+
+    def on_survey(self, study: Study) -> None:
+        """Say what was found."""
+        survey = study.survey
+        typer.echo(
+            f"{survey.model_class}, {survey.num_parameters:,} parameters, on {survey.device.name}; "
+            f"{len(study.trials)} trials known"
+        )
+
+    def on_trial_start(self, study: Study, request: TrialRequest) -> None:
+        """Nothing yet: the line comes with the result."""
+
+    def on_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Nothing: a log holds results."""
+
+    def on_trial_end(self, study: Study, trial: Trial) -> None:
+        """Say how it ended."""
+        typer.echo(trial_line(study, trial))
+
+    def on_done(self, study: Study) -> None:
+        """The summary follows."""
