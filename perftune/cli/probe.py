@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from perftune.tuner import Observer
 
 
+PIPE_WIDTH = 120
+"""Columns of the summary in a log or a pipe."""
+
+
 class StrategyName(str, Enum):
     """Names of search strategies."""
 
@@ -85,7 +89,14 @@ def _show(study: "Study", directory: Path, *, as_json: bool) -> None:
 
     from perftune.renderers import terminal
 
-    Console(highlight=False, soft_wrap=not sys.stdout.isatty()).print(terminal.summary(study, directory))
+    summary = terminal.summary(study, directory)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(summary)
+        return
+    console = Console(highlight=False, width=PIPE_WIDTH, no_color=True, color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(summary)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def answer(study: "Study", directory: Path) -> dict[str, Any]:

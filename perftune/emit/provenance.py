@@ -78,7 +78,8 @@ def _figures(study: Study, recommendation: Recommendation) -> list[str]:
         rate = f"{format_rate(before.samples_per_second, 'samples')} -> {rate}"
     found = [f"Throughput: {rate}"]
     if recommendation.comparison is not None:
-        found.append(f"Compared with yours: {_comparison(recommendation.comparison, study.probe.objective)}")
+        who = "Compared with yours" if recommendation.decision is Decision.TUNED else "The best other, against yours"
+        found.append(f"{who}: {_comparison(recommendation.comparison, study.probe.objective)}")
     peak = study.space.memory_limit_bytes - recommendation.headroom_bytes
     found.append(
         f"Memory: {format_bytes(peak)} peak of {format_bytes(study.space.memory_limit_bytes)}, "

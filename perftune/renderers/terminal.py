@@ -76,13 +76,16 @@ def _lines(study: Study) -> RenderableType:
     reasons: list[RenderableType] = []
     for line in text.recommended(study).lines:
         table.add_row(*(Text(cell) for cell in text.line_cells(line)))
-        reasons.append(_bullet(f"{text.clean(line.field)}: {text.clean(line.reason)}"))
+        if line.speedup is None:  # else the reason says in words what the row shows
+            reasons.append(_bullet(f"{text.clean(line.field)}: {text.clean(line.reason)}"))
     return Group(table, *reasons)
 
 
 def _next(study: Study, directory: Path | None) -> list[RenderableType]:
     path = str((directory or Path()) / "training_args.yaml")
-    parts: list[RenderableType] = [Padding(Text(line, "cyan"), (0, 0, 0, 4)) for line in text.next_steps(study, path)]
+    parts: list[RenderableType] = [
+        Padding(Text(line, "cyan"), (0, 0, 0, 4), expand=False) for line in text.next_steps(study, path)
+    ]
     if directory is not None:
         said = f"Everything that was measured: {text.clean(directory)}/report.html, report.md, study.json"
         parts += [Text(), Text(said, "dim")]

@@ -124,12 +124,14 @@ def certainty(study: Study) -> list[str]:
     comparison = recommendation.comparison
     if comparison is not None:
         ratio = comparison.ratio
-        sure = "" if ratio.high == float("inf") else f", {ratio.confidence:.0%} interval"
+        sure = "" if ratio.high == float("inf") else f", {ratio.confidence * 100:.0f} % interval"
         pairs = f"{comparison.num_pairs} paired run{'s' if comparison.num_pairs != 1 else ''}"
-        found.append(f"Against yours: {interval(ratio)}{sure}, {pairs}.")
+        who = "Against yours" if recommendation.decision is Decision.TUNED else "The best other candidate against yours"
+        found.append(f"{who}: {interval(ratio)}{sure}, {pairs}.")
     elif recommendation.decision is Decision.TUNED:
         found.append("Against yours: nothing to compare, your own arguments gave no paired run.")
-    found.append(_loss(recommendation))
+    if recommendation.loss_check is not None or recommendation.decision is Decision.TUNED:
+        found.append(_loss(recommendation))
     found += _memory(study, recommendation)
     return found
 
@@ -140,8 +142,9 @@ def _loss(recommendation: Recommendation) -> str:
         return "Loss: not compared."
     by = check.relative_difference
     follows = "follows the reference" if check.passed else "does not follow the reference"
+    whose = "Loss" if recommendation.decision is Decision.TUNED else "Loss of that candidate"
     return (
-        f"Loss: {follows} over {check.num_steps} steps, {by.value * 100:+.2f} % ({by.low * 100:+.2f} to "
+        f"{whose}: {follows} over {check.num_steps} steps, {by.value * 100:+.2f} % ({by.low * 100:+.2f} to "
         f"{by.high * 100:+.2f} %), tolerance {check.tolerance * 100:.1f} %."
     )
 
@@ -150,7 +153,7 @@ def _memory(study: Study, recommendation: Recommendation) -> list[str]:
     limit_bytes = study.space.memory_limit_bytes
     free = (
         f"Memory: {format_bytes(limit_bytes - recommendation.headroom_bytes)} of {format_bytes(limit_bytes)}, "
-        f"{format_bytes(recommendation.headroom_bytes)} ({recommendation.headroom_bytes / limit_bytes:.0%}) left"
+        f"{format_bytes(recommendation.headroom_bytes)} ({recommendation.headroom_bytes / limit_bytes * 100:.0f} %) left"
     )
     final = next((trial for trial in study.trials if trial.number == recommendation.final_trial), None)
     if final is None or final.measurement is None:
