@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -11,8 +12,12 @@ from perftune.records.base import Record
 from perftune.records.candidate import Candidate, Space
 from perftune.records.probe import ProbeSpec
 from perftune.records.recommendation import Recommendation
+from perftune.records.summary import samples_per_second, step_interval, tokens_per_second
 from perftune.records.survey import Survey
 from perftune.records.trial import Outcome, Purpose, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT_VERSION = 1
 """History: 1 (0.1.0) the first."""
@@ -54,6 +59,34 @@ class Study(Record):
     def of(self, candidate: Candidate) -> list[Trial]:
         """Every trial of a candidate, in order."""
         return [trial for trial in self.trials if trial.candidate.key == candidate.key]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """One row a trial, by number: settings by knob, outcome, figures in bytes, seconds and per second."""
+        # Not above: it costs more to import than all of perftune's own side.
+        import pandas as pd
+
+        return (
+            pd.DataFrame([_row(trial) for trial in self.trials]).set_index("number") if self.trials else pd.DataFrame()
+        )
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    row: dict[str, Any] = {"number": trial.number, "purpose": trial.purpose.value, **trial.candidate.settings}
+    row |= {"outcome": trial.outcome.value, "message": trial.failure.message if trial.failure else None}
+    row |= {"samples_per_second": None, "tokens_per_second": None, "step_seconds": None, "num_steps": None}
+    row |= {
+        "peak_memory_bytes": trial.failure.peak_bytes if trial.failure else None,
+        "wall_seconds": trial.wall_seconds,
+    }
+    if trial.measurement is not None:
+        row |= {
+            "samples_per_second": samples_per_second(trial.measurement),
+            "tokens_per_second": tokens_per_second(trial.measurement),
+            "step_seconds": step_interval(trial.measurement).value,
+            "num_steps": len(trial.measurement.steps),
+            "peak_memory_bytes": trial.measurement.memory.peak_bytes,
+        }
+    return row
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -11,7 +11,16 @@ from perftune.emit.comments import comment
 from perftune.records.recommendation import Interval, PairedComparison, TunedLine
 from tests.studies import OWN, kept_study, recommendation, tuned_study
 
-HOSTILE = ["a\nseed: 1", "a\r\nseed: 1", "a\x85seed: 1", "a\u2028seed: 1", "a\u2029seed: 1", "\x1b[31mred", "\ud800", "# x"]
+HOSTILE = [
+    "a\nseed: 1",
+    "a\r\nseed: 1",
+    "a\x85seed: 1",
+    "a\u2028seed: 1",
+    "a\u2029seed: 1",
+    "\x1b[31mred",
+    "\ud800",
+    "# x",
+]
 
 
 def test_the_file_holds_the_arguments_and_nothing_else() -> None:

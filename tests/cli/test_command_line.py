@@ -1,0 +1,249 @@
+"""The command line as a user types it: exit codes, one message, no traceback; and the way to an answer."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import perftune
+from perftune.cli import main
+from perftune.cli.lines import LineView
+from perftune.cli.live import LiveView
+from perftune.errors import NoCandidateError, OutputExistsError
+from perftune.records.study import Study, save_study
+from perftune.records.trial import Heartbeat, Purpose, TrialRequest, WorkloadSource
+from perftune.spec import load_probe, template
+from perftune.tuner.run_folder import run_folder
+from tests.studies import TUNED, tuned_study
+
+
+def typed(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "perftune", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture
+def probe_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.yaml"
+    path.write_text(template(), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no such file"),
+        ("", "model.yaml"),
+        ("global_batch_size: [", "model.yaml"),
+        ("global_batch_size: -3\nmodel: x\n", "global_batch_size"),
+    ],
+)
+def test_a_bad_file_gets_one_message_and_code_2(tmp_path: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "model.yaml").write_text(content)
+    done = typed("probe", "model.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["prob"], ["probe"], ["probe", "m.yaml", "--strategy", "luck"], ["probe", "m.yaml", "--minutes", "nan"], ["-x"]],
+)
+def test_a_wrong_command_has_code_2(tmp_path: Path, arguments: list[str]) -> None:
+    done = typed(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_version_help_and_schema(tmp_path: Path) -> None:
+    assert typed("--version", cwd=tmp_path).stdout == f"perftune {perftune.__version__}\n"
+    assert "probe" in typed("--help", cwd=tmp_path).stdout
+    assert json.loads(typed("schema", cwd=tmp_path).stdout)["type"] == "object"
+
+
+def test_init_writes_a_probe_and_does_not_overwrite(tmp_path: Path) -> None:
+    assert typed("init", cwd=tmp_path).returncode == 0
+    assert load_probe(tmp_path / "model.yaml").global_batch_size > 0
+    assert typed("init", cwd=tmp_path).returncode == OutputExistsError.exit_code
+
+
+def tuner(monkeypatch: pytest.MonkeyPatch, result: Any) -> list[dict[str, Any]]:
+    """Put a function in the tuner's place that gives, or raises, the result."""
+    calls: list[dict[str, Any]] = []
+
+    def probe_study(probe: Any, directory: Path, **options: Any) -> Study:
+        calls.append({"probe": probe, "directory": directory, **options})
+        if isinstance(result, BaseException):
+            raise result
+        observer = options["observer"]
+        if observer is not None:
+            observer.on_phase("search", "99 candidates")
+            for trial in result.trials:
+                observer.on_trial_end(result, trial)
+        return result
+
+    monkeypatch.setattr("perftune.tuner.probe_study", probe_study)
+    return calls
+
+
+def test_the_way_to_an_answer(
+    probe_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = tuner(monkeypatch, tuned_study())
+    assert main(["probe", "model.yaml", "--trials", "7", "--minutes", "2.5", "--strategy", "tpe"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert len(re.findall(r"^trial \d+ \w+: ", out, re.MULTILINE)) == len(tuned_study().trials)
+    assert "trial 4 search: micro-batch 32, bf16, attn_implementation=sdpa: out of memory, 2.05 GiB" in out
+    assert "Tuned: 1.71×" in out
+    assert all(line == line.rstrip() for line in out.splitlines())
+    (call,) = calls
+    assert (call["probe"].budget.trials, call["probe"].budget.minutes) == (7, 2.5)
+    assert (call["strategy"], call["force"]) == ("tpe", False)
+    assert call["directory"] == Path("runs/model-1")
+
+
+def test_json_is_one_object_and_nothing_else(
+    probe_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuner(monkeypatch, tuned_study())
+    assert main(["probe", "model.yaml", "--json", "--out", "here"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["training_args"] == "here/training_args.yaml"
+    assert said["recommendation"]["arguments"]["bf16"] is True
+
+
+def test_quiet_says_only_the_summary(
+    probe_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuner(monkeypatch, tuned_study())
+    assert main(["probe", "model.yaml", "--quiet"]) == 0
+    assert capsys.readouterr().out.lstrip().startswith("Tuned: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (NoCandidateError("none completed"), 7, r"perftune: none completed\n"),
+        (KeyboardInterrupt(), 130, r"interrupted; what was measured is in runs/model-1; the same command goes on"),
+        (ZeroDivisionError("two\nlines"), 1, r"ZeroDivisionError: two lines\. .*full traceback is in \S+\.log"),
+    ],
+)
+def test_how_it_ends_badly(
+    probe_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    tuner(monkeypatch, error)
+    monkeypatch.setattr("tempfile.tempdir", str(probe_file.parent))
+    assert main(["probe", "model.yaml"]) == code
+    err = capsys.readouterr().err
+    assert re.search(said, err)
+    assert "Traceback" not in err
+    for log in probe_file.parent.glob("perftune-*.log"):
+        assert "Traceback" in log.read_text()
+
+
+def test_debug_prints_the_traceback(
+    probe_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuner(monkeypatch, ZeroDivisionError("x"))
+    monkeypatch.setenv("PERFTUNE_DEBUG", "1")
+    assert main(["probe", "model.yaml"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_goes_on_and_a_finished_one_does_not(probe_file: Path) -> None:
+    probe = load_probe(probe_file)
+    study = tuned_study().model_copy(update={"probe": probe, "probe_sha256": probe.sha256})
+    assert run_folder(probe).directory == Path("runs/model-1")
+    save_study(study.model_copy(update={"recommendation": None}), Path("runs/model-2/study.json"))
+    assert (run_folder(probe).directory, run_folder(probe).resumed) == (Path("runs/model-2"), True)
+    assert run_folder(probe, strategy="tpe").directory == Path("runs/model-3")
+    assert run_folder(probe, force=True).directory == Path("runs/model-3")
+    save_study(study, Path("runs/model-2/study.json"))
+    assert (run_folder(probe).directory, run_folder(probe).resumed) == (Path("runs/model-3"), False)
+
+
+def test_files_of_others_are_left_alone(probe_file: Path) -> None:
+    probe = load_probe(probe_file)
+    with pytest.raises(OutputExistsError, match="is a file"):
+        run_folder(probe, out=probe_file)
+    with pytest.raises(OutputExistsError, match="other files"):
+        run_folder(probe, out=Path(), force=True)
+    Path("training_args.yaml").write_text("mine: 1")
+    with pytest.raises(OutputExistsError, match="is there already"):
+        run_folder(probe, out=Path())
+
+
+def test_from_python(probe_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from perftune import api
+
+    calls: list[Path] = []
+
+    def probe_study(probe: Any, directory: Path, **options: Any) -> Study:
+        calls.append(directory)
+        return tuned_study()
+
+    monkeypatch.setattr(api, "probe_study", probe_study)
+    frame = perftune.probe("model.yaml", trials=3).to_pandas()
+    assert calls == [Path("runs/model-1")]
+    assert list(frame.index) == list(range(1, 14))
+    assert frame.loc[5, "samples_per_second"] == pytest.approx(32 / 0.241, rel=0.01)
+    assert frame.loc[4, "outcome"] == "out_of_memory"
+    with pytest.raises(TypeError, match="either"):
+        perftune.probe()
+    with pytest.raises(TypeError, match="seed"):
+        perftune.probe("model.yaml", seed=1)
+
+
+def test_the_live_view_shows_what_runs() -> None:
+    study = tuned_study()
+    console = Console(file=io.StringIO(), width=140, color_system=None)
+    view = LiveView(console)
+    view.on_phase("race", "3 contenders in turns")
+    view.on_survey(study)
+    source = WorkloadSource(build="/a.py:build", working_directory="/")
+    request = TrialRequest(number=14, purpose=Purpose.RACE, candidate=TUNED, workload=source, arguments={})
+    view.on_trial_start(study, request)
+    view.on_heartbeat(Heartbeat(phase="train", num_steps=5, step_seconds=0.25, memory_bytes=2**30))
+    console.print(view)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for said in ("1 earlier trials", "race  3 contenders", "train, 5 steps of 250.0 ms", "1.00 GiB of 2.00 GiB"):
+        assert said in text
+    assert re.search(r"best +13[23] samples/s, 1\.7\d× yours", text)
+    assert re.search(r"left +at most 13 min \d+ s, 27 trials", text)
+
+
+def test_lines_have_no_control_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    study = tuned_study()
+    failure = study.trials[3].failure
+    assert failure is not None
+    hostile = failure.model_copy(update={"message": "a\n\x1b[2Jb" + "x" * 500})
+    LineView().on_trial_end(study, study.trials[3].model_copy(update={"failure": hostile}))
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert out.count("\n") == 1
+    assert len(out) < 400
