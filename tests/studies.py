@@ -254,15 +254,15 @@ def tuned_study(name: str = "classifier", **changes: Any) -> Study:
 def kept_study(**changes: Any) -> Study:
     """A finished study in which the user's own arguments are the best."""
     own = recommendation()
-    return tuned_study(
-        decision=Decision.KEEP_YOURS,
-        candidate=BASE,
-        arguments={**OWN, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 4},
-        attn_implementation=None,
-        lines=(),
-        after=own.before,
-        comparison=None,
-        loss_check=None,
-        eval_batch_size=None,
-        **changes,
-    )
+    kept: dict[str, Any] = {
+        "decision": Decision.KEEP_YOURS,
+        "candidate": BASE,
+        "arguments": {**OWN, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 4},
+        "attn_implementation": None,
+        "lines": (),
+        "after": own.before,
+        "comparison": None,
+        "loss_check": None,
+        "eval_batch_size": None,
+    }
+    return tuned_study(**{**kept, **changes})

@@ -9,6 +9,7 @@ from perftune.records.study import Study
 from perftune.renderers import scatter, text
 
 NUMBERS = {"samples/s", "step", "peak memory", "took", "yours", "tuned", "#"}
+UNBROKEN = {"argument", "value", "your value", "speed with it", "memory with it", "purpose"}
 
 
 def render(study: Study) -> str:
@@ -59,10 +60,16 @@ def _list(lines: Iterable[str]) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    classes = [' class="number"' if name in NUMBERS else "" for name in header]
+    classes = [_class(name) for name in header]
     head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(classes, header, strict=True))
     body = "".join(
         f"<tr>{''.join(f'<td{kind}>{escape(cell)}</td>' for kind, cell in zip(classes, row, strict=True))}</tr>\n"
         for row in rows
     )
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+
+
+def _class(name: str) -> str:
+    if name in NUMBERS:
+        return ' class="number"'
+    return ' class="unbroken"' if name in UNBROKEN else ""

@@ -5,7 +5,7 @@ from html import escape
 
 from perftune.records.study import Study
 from perftune.records.summary import samples_per_second
-from perftune.records.trial import Purpose, Trial
+from perftune.records.trial import Outcome, Purpose, Trial
 from perftune.renderers import text
 from perftune.units import format_bytes
 
@@ -16,9 +16,12 @@ SHOWN = (Purpose.SEARCH, Purpose.RACE, Purpose.ABLATION)
 
 
 def svg(study: Study) -> str:
-    """Completed trials as dots, the user's own and the chosen one marked; failed ones on the floor, by their peak."""
+    """Completed trials as dots, the user's own and the chosen one marked; on the floor, failed ones whose peak is known.
+
+    Out of memory without a figure is drawn at the limit.
+    """
     done = [trial for trial in study.completed(*SHOWN) if trial.measurement is not None]
-    failed = [trial for trial in study.trials if trial.failure is not None]
+    failed = [t for t in study.trials if t.failure and (t.failure.peak_bytes or t.outcome is Outcome.OUT_OF_MEMORY)]
     peaks = [trial.measurement.memory.peak_bytes for trial in done if trial.measurement is not None]
     limit_bytes = study.space.memory_limit_bytes
     # A limit far above everything would press the dots into a corner: then it is only named.

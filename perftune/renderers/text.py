@@ -142,7 +142,7 @@ def _loss(recommendation: Recommendation) -> str:
         return "Loss: not compared."
     by = check.relative_difference
     follows = "follows the reference" if check.passed else "does not follow the reference"
-    whose = "Loss" if recommendation.decision is Decision.TUNED else "Loss of that candidate"
+    whose = "Loss" if recommendation.decision is Decision.TUNED else "Loss of the best other candidate"
     return (
         f"{whose}: {follows} over {check.num_steps} steps, {by.value * 100:+.2f} % ({by.low * 100:+.2f} to "
         f"{by.high * 100:+.2f} %), tolerance {check.tolerance * 100:.1f} %."
@@ -166,7 +166,7 @@ def _memory(study: Study, recommendation: Recommendation) -> list[str]:
     found = [f"{free}; trial {final.number}, in a fresh process, with {_and(included)}."]
     if final.measurement.worst_batch_ran and study.survey.worst_samples:
         worst = study.survey.worst_samples[0]
-        found.append(f"Worst batch: heaviest is sample #{worst.index}, {worst.num_tokens:,} tokens.")
+        found.append(f"Worst batch: the heaviest is sample #{worst.index}, {worst.num_tokens:,} tokens.")
     return found
 
 
@@ -175,11 +175,12 @@ def _and(words: list[str]) -> str:
 
 
 def rejected(study: Study) -> list[tuple[str, str]]:
-    """What was not chosen, grouped by the reason: (what, reason)."""
+    """What was not chosen, grouped by the reason, what was run first: (what, reason)."""
     groups: dict[str, list[str]] = {}
-    for rejection in recommended(study).rejected:
+    for rejection in sorted(recommended(study).rejected, key=lambda one: one.trial is None):
         trial = "" if rejection.trial is None else f" (trial {rejection.trial})"
-        groups.setdefault(clean(rejection.reason), []).append(clean(rejection.what) + trial)
+        what = clean(rejection.what)
+        groups.setdefault(clean(rejection.reason).removeprefix(f"{what}: "), []).append(what + trial)
     return [(_some(list(dict.fromkeys(whats))), reason) for reason, whats in groups.items()]
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from perftune.records.recommendation import Rejection, TunedLine
 from perftune.records.study import Study
 from perftune.renderers import html, markdown, scatter, terminal
+from perftune.renderers import text as text_parts
 from tests.studies import kept_study, recommendation, tuned_study
 
 
@@ -63,6 +64,22 @@ def test_reasons_are_grouped() -> None:
     text = shown(tuned_study(rejected=many))
     assert text.count("w1") < 24
     assert "16 more reasons are in report.md" in text
+
+
+def test_what_was_run_comes_first_and_nothing_is_said_twice() -> None:
+    bound, ran = Rejection(what="a=1", reason="a=1: too slow"), Rejection(what="b", reason="out of memory", trial=4)
+    assert text_parts.rejected(tuned_study(rejected=(bound, ran))) == [
+        ("b (trial 4)", "out of memory"),
+        ("a=1", "too slow"),
+    ]
+
+
+def test_figures_of_another_candidate_are_not_said_of_yours() -> None:
+    other = recommendation()
+    study = kept_study(comparison=other.comparison, loss_check=other.loss_check)
+    said = text_parts.certainty(study)
+    assert said[0].startswith("The best other candidate against yours: 1.71×")
+    assert said[1].startswith("Loss of the best other candidate: ")
 
 
 @pytest.mark.parametrize("kind", RENDERED)
@@ -120,7 +137,7 @@ def test_the_drawing_has_every_trial_of_the_search_the_limit_and_the_chosen_one(
     assert len(drawn) == 8
     assert [e.attrib["class"] for e in drawn].count("chosen") == 3
     assert [e.attrib["class"] for e in drawn].count("yours") == 3
-    assert len([e for e in tree.iter("path") if e.find("title") is not None]) == 2
+    assert len([e for e in tree.iter("path") if e.find("title") is not None]) == 1
     assert [e.attrib["class"] for e in tree.iter("line")].count("limit") == 1
     for circle in drawn:
         assert 0 <= float(circle.attrib["cx"]) <= scatter.WIDTH
