@@ -16,7 +16,7 @@ SHOWN = (Purpose.SEARCH, Purpose.RACE, Purpose.ABLATION)
 
 
 def svg(study: Study) -> str:
-    """Completed trials as dots, the user's own and the chosen one marked; on the floor, failed ones whose peak is known.
+    """Completed trials as dots, the user's own and the chosen marked; on the floor, failed ones whose peak is known.
 
     Out of memory without a figure is drawn at the limit.
     """

@@ -150,10 +150,10 @@ def _loss(recommendation: Recommendation) -> str:
 
 
 def _memory(study: Study, recommendation: Recommendation) -> list[str]:
-    limit_bytes = study.space.memory_limit_bytes
+    limit_bytes, left_bytes = study.space.memory_limit_bytes, recommendation.headroom_bytes
     free = (
-        f"Memory: {format_bytes(limit_bytes - recommendation.headroom_bytes)} of {format_bytes(limit_bytes)}, "
-        f"{format_bytes(recommendation.headroom_bytes)} ({recommendation.headroom_bytes / limit_bytes * 100:.0f} %) left"
+        f"Memory: {format_bytes(limit_bytes - left_bytes)} of {format_bytes(limit_bytes)}, "
+        f"{format_bytes(left_bytes)} ({left_bytes / limit_bytes * 100:.0f} %) left"
     )
     final = next((trial for trial in study.trials if trial.number == recommendation.final_trial), None)
     if final is None or final.measurement is None:
