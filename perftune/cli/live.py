@@ -123,11 +123,11 @@ def _best(study: Study) -> Text:
         return Text.assemble(("best    ", "dim"), "none yet")
     best = max(done, key=lambda trial: score(trial, objective))
     assert best.measurement is not None
-    own = [trial for trial in done if trial.candidate == study.space.base and trial.measurement is not None]
+    # The user's fastest run: a slow first one would flatter whatever came after it.
+    own = [samples_per_second(t.measurement) for t in study.of(study.space.base) if t.measurement is not None]
     against = ""
-    if own and own[0].measurement is not None and best.candidate != study.space.base:
-        times = samples_per_second(best.measurement) / samples_per_second(own[0].measurement)
-        against = f", {times:.2f}× yours"
+    if own and best.candidate != study.space.base:
+        against = f", {samples_per_second(best.measurement) / max(own):.2f}× yours"
     return Text.assemble(
         ("best    ", "dim"),
         (format_rate(samples_per_second(best.measurement), "samples") + against, "bold green"),
