@@ -22,7 +22,10 @@ LAYERS: list[set[str]] = [
 """Lowest first; a module imports from its own part and from layers below."""
 LEAVES_MAY = {("statistics", "units"), ("units", "errors"), ("statistics", "errors"), ("", "__main__")}
 HEAVY = {"torch", "transformers", "accelerate", "datasets", "peft", "trl", "bitsandbytes", "pynvml", "lightning"}
-PARENT_SIDE_OF_TRIALS = {"perftune.trials", "perftune.trials.runner"}
+PARENT_SIDE_OF_TRIALS = {
+    f"perftune.trials{name}"
+    for name in ("", ".classify", ".connection", ".process", ".protocol", ".runner", ".server", ".stopping", ".heartbeat")
+}
 
 
 def modules() -> dict[str, Path]:

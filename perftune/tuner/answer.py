@@ -19,9 +19,9 @@ from perftune.records.recommendation import (
 from perftune.records.study import Study
 from perftune.records.summary import steady, step_speedup, summarize
 from perftune.records.trial import Purpose, Trial
-from perftune.search import bounds
+from perftune.search import bounds, leader
 from perftune.statistics import median_interval, paired_ratio
-from perftune.tuner.loop import Verified, describe, eval_rate, without_each_line
+from perftune.tuner.loop import ROUNDS_TO_TELL, Verified, describe, eval_rate, without_each_line
 from perftune.tuner.requests import candidate_arguments, environment
 from perftune.units import format_bytes
 
@@ -164,8 +164,10 @@ def rejections(study: Study, candidate: Candidate, earlier: Sequence[Rejection])
         for t in study.trials
         if t.failure is not None and all(t.number != known.trial for known in earlier)
     ]
+    best = leader(study.space, study.trials, study.probe.objective)
     for bound in bounds(study.space, study.trials, study.probe.objective):
-        found.append(Rejection(what=describe(bound.candidate, candidate), reason=bound.reason))
+        what = describe(bound.candidate, best or candidate)
+        found.append(Rejection(what=what, reason=bound.reason.removeprefix(f"{what}: ")))
     for knob, reasons in study.survey.unsupported.items():
         for value, reason in reasons.items():
             found.append(Rejection(what=knob if value == "*" else f"{knob}={value}", reason=reason))
@@ -204,6 +206,8 @@ def _notes(study: Study, tuned: bool, verified: Verified | None) -> tuple[str, .
         )
     if not tuned and base_runs:
         notes.append("nothing that was measured beats your own arguments by more than the noise and what matters")
+    if not tuned and base_runs and len(runs(study, study.space.base, Purpose.RACE)) < ROUNDS_TO_TELL:
+        notes.append("the budget was too small for enough paired runs to prove a gain; give it more trials or minutes")
     if verified is None:
         notes.append("no contender passed the final checks")
     if not study.survey.worst_samples:
@@ -212,7 +216,12 @@ def _notes(study: Study, tuned: bool, verified: Verified | None) -> tuple[str, .
 
 
 def recommend(
-    study: Study, verified: Verified | None, ranking: Sequence[Candidate], rejected: Sequence[Rejection]
+    study: Study,
+    verified: Verified | None,
+    ranking: Sequence[Candidate],
+    rejected: Sequence[Rejection],
+    *,
+    is_final: bool = True,
 ) -> Recommendation:
     """The answer.
 
@@ -221,12 +230,13 @@ def recommend(
         verified: the contender that passed; None when none did.
         ranking: contenders, best first.
         rejected: what the loop turned down.
+        is_final: False for the best so far of an unfinished study, which no comparison has proved.
     """
     base = study.space.base
     base_runs = bool(runs(study, base, *TRAINING))
     comparison = compare(study, verified.candidate, base) if verified else None
     tuned = verified is not None and verified.candidate != base
-    if tuned and base_runs:
+    if tuned and base_runs and is_final:
         tuned = is_worth_it(comparison, study.probe.worthwhile)
     chosen = verified.candidate if verified and tuned else base
     final = verified.final if verified and verified.candidate == chosen else None

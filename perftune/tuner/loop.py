@@ -16,13 +16,12 @@ from perftune.tuner.directory import STUDY
 from perftune.tuner.observer import Observer
 from perftune.tuner.requests import trial_request
 
-RESERVED_TRIALS = 18
-"""Kept of the budget for what follows the search: the race, the loss comparison, the final trial, the reasons."""
-RESERVED_AFTER_RACE = 8
-SEARCH_SHARE, RACE_SHARE, VERIFY_SHARE = 0.45, 0.7, 1.0
-"""Parts of the minutes that are spent when a phase has to end; the final trial is run in any case."""
-MAX_CONTENDERS = 3
+SEARCH_SHARE, RACE_SHARE, VERIFY_SHARE = 0.4, 0.7, 1.0
+"""Parts of the budget, in trials and in minutes, that are spent when a phase has to end. What is left is for the loss
+comparison, the final trial, which is run in any case, and the reasons."""
 MAX_ROUNDS = 4
+ROUNDS_TO_TELL = 3
+"""Fewer paired runs give no useful interval (Student's t: 12.7 at one degree of freedom, 4.3 at two)."""
 LOSS_STEPS, MORE_LOSS_STEPS = 24, 60
 ABLATION_ROUNDS = 2
 EVAL_BATCHES = (8, 16, 32, 64, 128, 256)
@@ -55,8 +54,8 @@ class Loop:
         return sum(trial.wall_seconds for trial in self.study.trials)
 
     def _may(self, share: float, reserved: int = 0) -> bool:
-        budget = self.study.probe.budget
-        return self.spent_seconds < share * budget.minutes * 60 and len(self.study.trials) < budget.trials - reserved
+        budget, num_trials = self.study.probe.budget, len(self.study.trials)
+        return self.spent_seconds < share * budget.minutes * 60 and num_trials < share * budget.trials - reserved
 
     def run(
         self,
@@ -92,9 +91,8 @@ class Loop:
     def search(self) -> None:
         """Run what the strategy proposes until it has enough or the budget says so."""
         probe, space = self.study.probe, self.study.space
-        reserved = min(RESERVED_TRIALS, probe.budget.trials // 2)
         self._observer.on_phase("search", f"{len(space.candidates())} candidates")
-        while self._may(SEARCH_SHARE, reserved) or not self.study.of(space.base):
+        while self._may(SEARCH_SHARE) or not self.study.of(space.base):
             candidate = self._strategy.propose(space, self.study.trials, probe.objective)
             if candidate is None:
                 return
@@ -108,7 +106,9 @@ class Loop:
     def race(self) -> list[Candidate]:
         """Let the candidates that the search cannot tell apart run in turns; they are returned, best guess first."""
         probe, space = self.study.probe, self.study.space
-        racers = contenders(space, self.study.trials, probe.objective, most=MAX_CONTENDERS)
+        num_trials = (RACE_SHARE - SEARCH_SHARE) * probe.budget.trials
+        most = max(1, int(num_trials / ROUNDS_TO_TELL) - 1)
+        racers = contenders(space, self.study.trials, probe.objective, most=most)
         if not racers:
             reasons = "; ".join(dict.fromkeys(t.failure.message for t in self.study.trials if t.failure))
             raise NoCandidateError(
@@ -116,7 +116,7 @@ class Loop:
                 f"recommend: {reasons}. Raise target.memory, lower target.headroom, or allow smaller micro-batches"
             )
         self._observer.on_phase("race", f"{len(racers)} contenders in turns")
-        while self._may(RACE_SHARE, reserved=RESERVED_AFTER_RACE):
+        while self._may(RACE_SHARE):
             candidate = next_in_race(racers, self.study.trials, probe.objective, probe.worthwhile, MAX_ROUNDS)
             if candidate is None:
                 break

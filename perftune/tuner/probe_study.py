@@ -18,7 +18,7 @@ from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
 from perftune.renderers import html, markdown
 from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space, leader, winner
 from perftune.trials.runner import ForkServerRunner
-from perftune.tuner.answer import compare, is_worth_it, recommend
+from perftune.tuner.answer import compare, is_worth_it, recommend, runs
 from perftune.tuner.directory import STUDY, differences, move_aside, refuse_if_different, stored_study
 from perftune.tuner.loop import Loop, Verified
 from perftune.tuner.observer import Observer, SilentObserver
@@ -167,11 +167,11 @@ def _ranking(study: Study, racers: Sequence[Candidate]) -> list[Candidate]:
     first = winner(racers, study.trials, objective) or racers[0]
     raced = [candidate for candidate in racers if candidate not in (first, study.space.base)]
     ordered = [first, *(candidate for candidate in raced if candidate != first)]
+    base_runs = bool(runs(study, study.space.base, Purpose.SEARCH, Purpose.RACE))
     better = [
         candidate
         for candidate in ordered
-        if (comparison := compare(study, candidate, study.space.base)) is None
-        or is_worth_it(comparison, study.probe.worthwhile)
+        if not base_runs or is_worth_it(compare(study, candidate, study.space.base), study.probe.worthwhile)
     ]
     return [candidate for candidate in better if candidate != study.space.base] + [study.space.base]
 
@@ -218,7 +218,7 @@ def _write_interrupted(loop: Loop, directory: Path) -> None:
     if best is None:
         return
     trial = next(trial for trial in reversed(study.completed(Purpose.SEARCH, Purpose.RACE)) if trial.candidate == best)
-    recommendation = recommend(study, Verified(best, None, trial), [best], loop.rejected)
+    recommendation = recommend(study, Verified(best, None, trial), [best], loop.rejected, is_final=False)
     notes = ("interrupted: the best so far, which ran but passed no final check", *recommendation.notes)
     partial = study.model_copy(
         update={"recommendation": recommendation.model_copy(update={"notes": notes, "final_trial": None})}

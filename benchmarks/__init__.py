@@ -1,0 +1,1 @@
+"""perftune's own performance tests and the comparisons with other tools."""

@@ -1,0 +1,1 @@
+"""Tuned arguments against stock ones and against what batch size finders end with."""

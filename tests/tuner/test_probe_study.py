@@ -1,0 +1,218 @@
+"""Whole studies on scripted trials: the answer is safe, explained and never changes the global batch."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from perftune.errors import NoCandidateError, StudyMismatchError, WorkloadError
+from perftune.records.probe import Budget, Objective, Target
+from perftune.records.recommendation import Decision, Recommendation
+from perftune.records.study import Study, load_study
+from perftune.records.trial import Failure, Outcome, Purpose, TrialRequest
+from perftune.tuner import SilentObserver, probe_study
+from perftune.units import MIB
+from tests.tuner.scripted import GLOBAL_BATCH, Physics, ScriptedRunner, probe
+
+
+def answer(study: Study) -> Recommendation:
+    assert study.recommendation is not None
+    return study.recommendation
+
+
+def run(directory: Path, runner: ScriptedRunner, **changes: object) -> Study:
+    return probe_study(probe(**changes), directory, runner=runner)
+
+
+def crash(request: TrialRequest) -> Failure:
+    return Failure(kind=Outcome.CRASHED, message=f"no {request.purpose.value} today")
+
+
+def test_the_fastest_candidate_is_found_and_proved(tmp_path: Path) -> None:
+    runner = ScriptedRunner()
+    found = answer(run(tmp_path, runner))
+    assert found.decision is Decision.TUNED
+    assert found.candidate.settings["precision"] == "bf16"
+    assert found.candidate.micro_batch == GLOBAL_BATCH
+    assert found.comparison is not None
+    truth = [sum(runner.physics.parts(c)) for c in (runner.requests[0].candidate, found.candidate)]
+    assert found.comparison.ratio.value == pytest.approx(truth[0] / truth[1], rel=0.03)
+    assert found.comparison.ratio.low > 1
+    assert found.loss_check is not None
+    assert found.loss_check.passed
+
+
+def test_the_global_batch_is_the_same_in_every_trial(tmp_path: Path) -> None:
+    runner = ScriptedRunner()
+    run(tmp_path, runner)
+    for request in runner.requests:
+        assert (
+            request.arguments["per_device_train_batch_size"] * request.arguments["gradient_accumulation_steps"]
+            == GLOBAL_BATCH
+        )
+        assert request.arguments["learning_rate"] == 1e-3
+
+
+def test_the_final_trial_has_everything_in_its_memory(tmp_path: Path) -> None:
+    runner = ScriptedRunner()
+    found = answer(run(tmp_path, runner))
+    final = next(request for request in runner.requests if request.number == found.final_trial)
+    assert final.purpose is Purpose.FINAL
+    assert final.candidate == found.candidate
+    assert final.evaluate
+    assert final.save_checkpoint
+    assert final.worst_batch[0] == 100
+    assert len(final.worst_batch) == found.candidate.micro_batch
+
+
+def test_every_tuned_line_has_its_own_measured_effect(tmp_path: Path) -> None:
+    runner = ScriptedRunner()
+    found = answer(run(tmp_path, runner))
+    effects = {line.field: line.speedup for line in found.lines}
+    compute, optimizer = runner.physics.parts(found.candidate)
+    without, _ = runner.physics.parts(found.candidate.replace(precision="fp32"))
+    assert effects["bf16"] is not None
+    assert effects["bf16"].value == pytest.approx((without + optimizer) / (compute + optimizer), rel=0.05)
+    assert effects["per_device_train_batch_size"] is not None
+    assert {line.field for line in found.lines} >= {
+        "bf16",
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+    }
+
+
+def test_the_written_file_holds_the_answer_and_the_users_own(tmp_path: Path) -> None:
+    study = run(tmp_path, ScriptedRunner())
+    written = yaml.safe_load((tmp_path / "training_args.yaml").read_text())
+    assert written == answer(study).arguments
+    assert written["learning_rate"] == 1e-3
+    assert written["bf16"] is True
+    assert written["per_device_eval_batch_size"] == answer(study).eval_batch_size
+    assert load_study(tmp_path / "study.json") == study
+
+
+def test_nothing_better_means_keep_yours(tmp_path: Path) -> None:
+    physics = Physics(overhead_seconds=0.0, bf16_factor=1.2)
+    found = answer(run(tmp_path, ScriptedRunner(physics=physics)))
+    assert found.decision is Decision.KEEP_YOURS
+    assert found.lines == ()
+    assert found.arguments["per_device_train_batch_size"] == 8
+
+
+def test_a_loss_that_goes_its_own_way_is_rejected_and_said(tmp_path: Path) -> None:
+    def shift(request: TrialRequest) -> float:
+        return 0.1 if request.candidate.settings["precision"] == "bf16" else 0.0
+
+    found = answer(run(tmp_path, ScriptedRunner(loss_shift=shift)))
+    assert found.candidate.settings["precision"] == "fp32"
+    assert any("the loss differs by more than the tolerance" in item.reason for item in found.rejected)
+
+
+def test_a_loss_that_scales_with_accumulation_is_named(tmp_path: Path) -> None:
+    def shift(request: TrialRequest) -> float:
+        return float(request.arguments["gradient_accumulation_steps"]) - 1
+
+    found = answer(run(tmp_path, ScriptedRunner(loss_shift=shift)))
+    assert found.candidate.micro_batch == 8
+    assert any("averages its loss over the micro-batch" in item.reason for item in found.rejected)
+
+
+def test_a_final_run_that_fails_gives_way_to_the_next(tmp_path: Path) -> None:
+    def fault(request: TrialRequest) -> Failure | None:
+        wide = request.candidate.micro_batch == GLOBAL_BATCH
+        return crash(request) if request.purpose is Purpose.FINAL and wide else None
+
+    found = answer(run(tmp_path, ScriptedRunner(fault=fault)))
+    assert found.candidate.micro_batch < GLOBAL_BATCH
+    assert any("no final today" in item.reason for item in found.rejected)
+
+
+def test_no_more_trials_than_the_budget(tmp_path: Path) -> None:
+    study = run(tmp_path, ScriptedRunner(), budget=Budget(trials=12, minutes=15))
+    assert len(study.trials) <= 12 + 1
+
+
+def test_arguments_that_do_not_fit_are_replaced(tmp_path: Path) -> None:
+    physics = Physics(sample_bytes=200 * MIB)
+    found = answer(run(tmp_path, ScriptedRunner(physics=physics), target=Target(device="cpu", memory_bytes=1200 * MIB)))
+    assert found.decision is Decision.TUNED
+    assert found.comparison is None
+    assert physics.peak_bytes(found.candidate) <= 1200 * MIB * 0.9
+    assert any("do not run within the limit" in note for note in found.notes)
+
+
+def test_headroom_is_kept(tmp_path: Path) -> None:
+    target = Target(device="cpu", memory_bytes=900 * MIB, headroom=0.2)
+    study = run(tmp_path, ScriptedRunner(), target=target)
+    assert answer(study).headroom_bytes >= 0.2 * 900 * MIB
+
+
+def test_nothing_fits(tmp_path: Path) -> None:
+    with pytest.raises(NoCandidateError, match=r"can't allocate memory.*Raise target.memory"):
+        run(tmp_path, ScriptedRunner(), target=Target(device="cpu", memory_bytes=100 * MIB))
+    assert load_study(tmp_path / "study.json").trials
+
+
+def test_failed_trials_are_recorded_and_the_study_goes_on(tmp_path: Path) -> None:
+    def fault(request: TrialRequest) -> Failure | None:
+        return crash(request) if request.candidate.settings["precision"] == "bf16" else None
+
+    study = run(tmp_path, ScriptedRunner(fault=fault))
+    assert any(trial.outcome is Outcome.CRASHED for trial in study.trials)
+    assert answer(study).candidate.settings["precision"] != "bf16"
+
+
+def test_least_memory(tmp_path: Path) -> None:
+    found = answer(run(tmp_path, ScriptedRunner(), objective=Objective.PEAK_MEMORY))
+    assert found.candidate.micro_batch == 1
+    assert found.candidate.settings["activation_checkpointing"] is True
+
+
+def test_interrupted_then_finished_without_running_anything_twice(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, ScriptedRunner(interrupt_at=6))
+    assert load_study(tmp_path / "study.json").interrupted
+    best = (tmp_path / "training_args.best_so_far.yaml").read_text()
+    assert best.startswith("# Best so far. It ran, but passed no final check")
+    assert not (tmp_path / "training_args.yaml").exists()
+    second = ScriptedRunner()
+    study = run(tmp_path, second)
+    assert second.requests[0].number == 7
+    assert [trial.number for trial in study.trials] == list(range(1, len(study.trials) + 1))
+    whole = run(tmp_path / "whole", ScriptedRunner())
+    assert answer(study).candidate == answer(whole).candidate
+
+
+def test_a_finished_study_is_not_run_again(tmp_path: Path) -> None:
+    run(tmp_path, ScriptedRunner())
+    again = ScriptedRunner()
+    run(tmp_path, again)
+    assert again.requests == []
+
+
+def test_another_probe_is_refused_and_force_keeps_the_old(tmp_path: Path) -> None:
+    run(tmp_path / "a", ScriptedRunner())
+    with pytest.raises(StudyMismatchError, match="global_batch_size"):
+        run(tmp_path / "a", ScriptedRunner(), global_batch_size=64)
+    probe_study(probe(seed=3), tmp_path / "a", runner=ScriptedRunner(), force=True)
+    assert (tmp_path / "a.old-1" / "study.json").exists()
+
+
+def test_a_file_that_reads_back_differently_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(WorkloadError, match="gradient_accumulation_steps: 7"):
+        run(tmp_path, ScriptedRunner(read_back={"gradient_accumulation_steps": 7}))
+    assert not (tmp_path / "training_args.yaml").exists()
+
+
+def test_the_observer_is_told_of_everything_in_order(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Listens(SilentObserver):
+        def on_phase(self, phase: str, text: str) -> None:
+            told.append(phase)
+
+        def on_done(self, study: Study) -> None:
+            told.append("done")
+
+    probe_study(probe(), tmp_path, runner=ScriptedRunner(), observer=Listens())
+    assert told == ["survey", "search", "race", "verify", "explain", "evaluation", "done"]
