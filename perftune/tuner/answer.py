@@ -1,11 +1,12 @@
 """A study whose trials are done to its recommendation: decision, lines with their reasons, what was rejected. Pure."""
 
+import math
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
 from perftune.records.base import Setting
-from perftune.records.candidate import ATTENTION, CHECKPOINTING, MICRO_BATCH, PRECISION, Candidate
+from perftune.records.candidate import ATTENTION, CHECKPOINTING, COMPILE, MICRO_BATCH, PRECISION, Candidate
 from perftune.records.probe import Objective
 from perftune.records.recommendation import (
     Decision,
@@ -17,13 +18,13 @@ from perftune.records.recommendation import (
     TunedLine,
 )
 from perftune.records.study import Study
-from perftune.records.summary import steady, step_speedup, summarize
+from perftune.records.summary import steady, step_interval, step_speedup, summarize
 from perftune.records.trial import Purpose, Trial
 from perftune.search import bounds, leader
 from perftune.statistics import median_interval, paired_ratio
 from perftune.tuner.loop import ROUNDS_TO_TELL, Verified, describe, eval_rate, without_each_line
 from perftune.tuner.requests import candidate_arguments, environment
-from perftune.units import format_bytes
+from perftune.units import format_bytes, format_seconds
 
 TRAINING = (Purpose.SEARCH, Purpose.RACE, Purpose.ABLATION)
 MAX_REJECTED = 24
@@ -110,6 +111,31 @@ def _reason(effect: Interval | None, memory_bytes: int | None, twin_failed: str 
     return f"{said}, {format_bytes(abs(memory_bytes))} {'more' if memory_bytes > 0 else 'less'} at peak"
 
 
+def compile_cost(study: Study, candidate: Candidate, twin: Candidate) -> str | None:
+    """What compiling costs at the start, and after how many steps that is paid back; None where it was not measured.
+
+    The start of a trial is its wall time less the measured steps and the building of the workload. The worst batch is
+    in it, of one candidate as of the other.
+    """
+    compiled, eager = (runs(study, one, Purpose.ABLATION, Purpose.RACE) for one in (candidate, twin))
+    if not compiled or not eager:
+        return None
+    cost = max(0.0, _start_seconds(compiled) - _start_seconds(eager))
+    gain = _step_seconds(eager) - _step_seconds(compiled)
+    if gain <= 0:
+        return f"compiling costs {format_seconds(cost)} at the start and is not paid back"
+    return f"compiling costs {format_seconds(cost)} at the start, paid back after {math.ceil(cost / gain):,} steps"
+
+
+def _start_seconds(trials: Sequence[Trial]) -> float:
+    found = [(t.wall_seconds, t.measurement) for t in trials if t.measurement is not None]
+    return median(wall - m.build_seconds - sum(m.steps.step_seconds[m.num_warmup_steps :]) for wall, m in found)
+
+
+def _step_seconds(trials: Sequence[Trial]) -> float:
+    return median(step_interval(t.measurement).value for t in trials if t.measurement is not None)
+
+
 def tuned_lines(study: Study, candidate: Candidate) -> tuple[TunedLine, ...]:
     """Every argument that differs from the user's own, with its measured effect."""
     lines = []
@@ -120,6 +146,8 @@ def tuned_lines(study: Study, candidate: Candidate) -> tuple[TunedLine, ...]:
         failed = failures[0].message if failures and effect is None else None
         field, value, own = _field(study, knob, candidate.settings[knob], base.settings[knob])
         reason = _reason(effect, memory_bytes, failed)
+        if knob == COMPILE and (cost := compile_cost(study, candidate, twin)):
+            reason += f"; {cost}"
         lines.append(
             TunedLine(
                 field=field, value=value, user_value=own, speedup=effect, memory_bytes=memory_bytes, reason=reason

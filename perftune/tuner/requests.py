@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from perftune.devices.cuda_allocator import allocator_environment
-from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, Candidate
+from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, WORKERS, Candidate
 from perftune.records.probe import ProbeSpec
 from perftune.records.study import Study
 from perftune.records.trial import Purpose, StopRule, TrialRequest, WorkloadSource
@@ -14,6 +14,9 @@ FIRST_DEADLINE_SECONDS = 900.0
 MIN_DEADLINE_SECONDS = 120.0
 DEADLINE_RUNS = 8.0
 """Later trials may take so many times the longest completed one: a shared machine was seen to be 8 times slower."""
+
+NEED_WORKERS = ("dataloader_prefetch_factor", "dataloader_persistent_workers")
+"""What transformers refuses without data loader workers."""
 
 STOP_RULES = {
     Purpose.SEARCH: StopRule(min_steps=4, max_steps=16, max_seconds=6.0, relative_half_width=0.03),
@@ -41,7 +44,11 @@ def candidate_arguments(study: Study, candidate: Candidate) -> dict[str, Any]:
     """The user's own TrainingArguments fields, overlaid with what the candidate sets."""
     space = study.space
     tuned = candidate.training_arguments(space.global_batch_size, space.num_devices)
-    return {**study.probe.training_arguments, **tuned, "seed": _seed(study.probe)}
+    arguments = {**study.probe.training_arguments, **tuned, "seed": _seed(study.probe)}
+    if not arguments.get(WORKERS):
+        for name in NEED_WORKERS:
+            arguments.pop(name, None)
+    return arguments
 
 
 def _seed(probe: ProbeSpec) -> int:

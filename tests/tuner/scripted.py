@@ -44,11 +44,14 @@ class Physics:
     base_bytes: int = 200 * MIB
     sample_bytes: int = 20 * MIB
     noise: float = 0.01
+    compiled_factor: float = 1.0
+    compile_seconds: float = 0.0
 
     def parts(self, candidate: Candidate) -> tuple[float, float]:
         """Compute and optimizer seconds of one optimizer step."""
         factor = {"bf16": self.bf16_factor, "fp16": 1.5}.get(str(candidate.settings.get(PRECISION)), 1.0)
         factor *= 1.3 if candidate.settings.get("activation_checkpointing") else 1.0
+        factor *= self.compiled_factor if candidate.settings.get("torch_compile") else 1.0
         micro_steps = GLOBAL_BATCH // candidate.micro_batch
         compute = micro_steps * (self.overhead_seconds + candidate.micro_batch * self.sample_seconds * factor)
         return compute, self.optimizer_seconds * (5 if "8bit" in str(candidate.settings.get("optim")) else 1)
@@ -103,8 +106,12 @@ class ScriptedRunner:
             outcome=failure.kind if failure else Outcome.COMPLETED,
             measurement=measurement,
             failure=failure,
-            wall_seconds=3.0,
+            wall_seconds=self._wall_seconds(request, measurement),
         )
+
+    def _wall_seconds(self, request: TrialRequest, measurement: Measurement | None) -> float:
+        compiling = self.physics.compile_seconds if request.candidate.settings.get("torch_compile") else 0.0
+        return 2.0 + compiling + (sum(measurement.steps.step_seconds) if measurement else 0.0)
 
     def _memory_failure(self, request: TrialRequest) -> Failure | None:
         limit = request.memory_limit_bytes or 0
@@ -166,13 +173,17 @@ def survey(**changes: Any) -> Survey:
             "optim": "adamw_torch_fused",
             "attn_implementation": "sdpa",
             "dataloader_num_workers": 0,
+            "dataloader_prefetch_factor": None,
+            "torch_compile": False,
         },
         "supported": {
             "precision": ("fp32", "bf16", "fp16"),
             "activation_checkpointing": (False, True),
             "optim": ("adamw_torch", "adamw_torch_fused", "adamw_bnb_8bit"),
             "attn_implementation": ("sdpa",),
-            "dataloader_num_workers": (0,),
+            "dataloader_num_workers": (0, 2),
+            "dataloader_prefetch_factor": (None, 2, 4),
+            "torch_compile": (False, True),
         },
         "unsupported": {"precision": {"tf32": "tf32 is a format of NVIDIA GPUs"}},
         "device": Device(

@@ -91,6 +91,25 @@ def test_the_written_file_holds_the_answer_and_the_users_own(tmp_path: Path) -> 
     assert load_study(tmp_path / "study.json") == study
 
 
+def test_compiling_says_what_it_costs_and_when_it_pays(tmp_path: Path) -> None:
+    runner = ScriptedRunner(physics=Physics(compiled_factor=0.5, compile_seconds=40.0))
+    found = answer(run(tmp_path, runner, knobs={"torch_compile": (False, True)}))
+    line = next(line for line in found.lines if line.field == "torch_compile")
+    compute, _ = runner.physics.parts(found.candidate)
+    without, _ = runner.physics.parts(found.candidate.replace(torch_compile=False))
+    assert compute < without
+    assert "compiling costs 40.0 s at the start, paid back after" in line.reason
+    steps = int(line.reason.rpartition("after ")[2].split()[0].replace(",", ""))
+    assert steps == pytest.approx(40 / (without - compute), rel=0.1)
+
+
+def test_worker_settings_go_only_with_workers(tmp_path: Path) -> None:
+    runner = ScriptedRunner()
+    run(tmp_path, runner, knobs={"dataloader_num_workers": (0, 2), "dataloader_prefetch_factor": (2, 4)})
+    for request in runner.requests:
+        assert ("dataloader_prefetch_factor" in request.arguments) == (request.arguments["dataloader_num_workers"] > 0)
+
+
 def test_nothing_better_means_keep_yours(tmp_path: Path) -> None:
     physics = Physics(overhead_seconds=0.0, bf16_factor=1.2)
     found = answer(run(tmp_path, ScriptedRunner(physics=physics)))
