@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from perftune.records.candidate import Candidate
-from perftune.records.probe import ProbeSpec
-from perftune.records.trial import WorkloadSource
+from perftune.records.survey import SurveyRequest
+from perftune.records.trial import Purpose, TrialRequest
 from perftune.spec import load_probe
-from perftune.trials.arguments import training_arguments
-from perftune.trials.workload import build_trainer
+from perftune.trials.runner import ForkServerRunner
+from perftune.tuner.requests import workload_source
 
 FOLDER = Path(__file__).parents[2] / "probes"
 PROBES = sorted(FOLDER.glob("*.yaml"))
@@ -21,18 +20,10 @@ NUM_STEPS = 2
 MICRO_BATCH = 16
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Test processes that share the cores would wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def source(probe: ProbeSpec) -> WorkloadSource:
-    model = probe.workload.model_dump(mode="json") if probe.workload else None
-    return WorkloadSource(build=probe.build, model=model, working_directory=str(FOLDER))
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServerRunner]:
+    with ForkServerRunner(tmp_path_factory.mktemp("probes")) as running:
+        yield running
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -42,28 +33,41 @@ def imported_modules(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", PROBES, ids=lambda path: path.stem)
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-def test_probe_trains(path: Path, tmp_path: Path) -> None:
+def test_probe_is_surveyed_and_trains_in_a_trial(path: Path, runner: ForkServerRunner) -> None:
     probe = load_probe(path)
-    candidate = Candidate(settings={"per_device_train_batch_size": MICRO_BATCH})
-    values = probe.training_arguments | candidate.training_arguments(probe.global_batch_size)
-    quick = {
-        "max_steps": NUM_STEPS,
-        "eval_strategy": "no",
-        "save_strategy": "no",
-        "logging_steps": 1,
-        "warmup_steps": 0,
-    }
-    trainer = build_trainer(source(probe), training_arguments(values | quick, tmp_path, "cpu"))
-    trained = {name: value for name, value in trainer.model.named_parameters() if value.requires_grad}
-    before = {name: value.detach().clone() for name, value in trained.items()}
-    trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    assert len(losses) == NUM_STEPS
-    assert all(0 < loss < 20 for loss in losses)
-    assert any(not torch.equal(before[name], value) for name, value in trained.items())
-    assert len(trainer.train_dataset) >= 10 * probe.global_batch_size
-    assert len(trainer.eval_dataset) >= 50
+    source = workload_source(probe)
+    survey = runner.survey(
+        SurveyRequest(
+            workload=source,
+            arguments=probe.training_arguments,
+            global_batch_size=probe.global_batch_size,
+            device="cpu",
+        )
+    )
+    assert survey.num_samples is not None
+    assert survey.num_samples >= 10 * probe.global_batch_size
+    assert survey.has_eval_dataset
+    assert len(survey.worst_samples) == probe.global_batch_size
+    candidate = Candidate(settings={"per_device_train_batch_size": MICRO_BATCH, "precision": "bf16"})
+    trial = runner.run(
+        TrialRequest(
+            number=PROBES.index(path) + 1,
+            purpose=Purpose.SEARCH,
+            candidate=candidate,
+            workload=source,
+            arguments={**probe.training_arguments, **candidate.training_arguments(probe.global_batch_size)},
+            memory_limit_bytes=probe.target.memory_bytes,
+            worst_batch=tuple(sample.index for sample in survey.worst_samples[:MICRO_BATCH]),
+            exact_steps=NUM_STEPS,
+        )
+    )
+    assert trial.failure is None
+    assert trial.measurement is not None
+    assert trial.measurement.worst_batch_ran
+    assert trial.measurement.steps.num_samples == (probe.global_batch_size,) * NUM_STEPS
+    assert all(0 < loss < 20 for loss in trial.measurement.steps.loss)
+    assert len(set(trial.measurement.steps.loss)) == NUM_STEPS
+    assert all(norm and norm > 0 for norm in trial.measurement.steps.grad_norm)
 
 
 @pytest.mark.parametrize("path", WORKLOADS, ids=lambda path: path.stem)
