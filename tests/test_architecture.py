@@ -24,7 +24,20 @@ LEAVES_MAY = {("statistics", "units"), ("units", "errors"), ("statistics", "erro
 HEAVY = {"torch", "transformers", "accelerate", "datasets", "peft", "trl", "bitsandbytes", "pynvml", "lightning"}
 PARENT_SIDE_OF_TRIALS = {
     f"perftune.trials{name}"
-    for name in ("", ".classify", ".connection", ".process", ".protocol", ".runner", ".server", ".stopping", ".heartbeat")
+    for name in (
+        "",
+        ".classify",
+        ".connection",
+        ".launch",
+        ".process",
+        ".protocol",
+        ".ranks",
+        ".runner",
+        ".server",
+        ".stopping",
+        ".heartbeat",
+        ".watch",
+    )
 }
 
 

@@ -17,6 +17,7 @@ from perftune.records.study import write_atomically
 from perftune.records.trial import Failure, Measurement, Outcome, TrialRequest, TrialResult
 from perftune.trials.heartbeat import HeartbeatFile
 from perftune.trials.measure import measure
+from perftune.trials.protocol import result_name
 from perftune.trials.session import DivergedError
 
 SILENT = {
@@ -32,8 +33,7 @@ SILENT = {
 
 def result_path(directory: Path) -> Path:
     """Where this process writes its result."""
-    rank = int(os.environ.get("RANK", "0"))
-    return directory / ("result.json" if rank == 0 else f"result-{rank}.json")
+    return directory / result_name(int(os.environ.get("RANK", "0")))
 
 
 def describe_failure(error: BaseException, device: TrainingDevice) -> Failure:

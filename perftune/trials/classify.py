@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from perftune.records.trial import Failure, Measurement, Outcome, TrialResult
+from perftune.trials.protocol import DISK_FULL_STATUS
 
 LOG_TAIL_CHARACTERS = 4000
 
@@ -16,6 +17,7 @@ MEMORY_TEXTS = ("std::bad_alloc", "MemoryError", "can't allocate memory", "Canno
 """What a process says that ended for want of memory before it could write a result; the last resort, after status."""
 
 DISK_TEXTS = ("No space left on device", "Disk quota exceeded")
+"""What a process says that was ended by another error than its own while the disk was full."""
 
 
 class Ending(Enum):
@@ -79,7 +81,7 @@ def classify(facts: Facts) -> Verdict:
 
 def _without_result(facts: Facts, half_written: bool) -> Verdict:
     tail = facts.log_tail
-    if any(text in tail for text in DISK_TEXTS):
+    if facts.status == DISK_FULL_STATUS << 8 or any(text in tail for text in DISK_TEXTS):
         return _failed(Outcome.CRASHED, "the disk is full: the result could not be written", tail)
     if os.WIFSIGNALED(facts.status):
         return _ended_by_signal(os.WTERMSIG(facts.status), tail)

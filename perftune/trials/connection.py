@@ -17,6 +17,10 @@ START_SECONDS = 300.0
 """Importing torch and transformers takes about 9 s on two quiet cores; a loaded machine can be many times slower."""
 
 
+CLOSE_SECONDS = 5.0
+"""A server that has not ended its forks and itself in this time is killed."""
+
+
 class ServerDiedError(Exception):
     """The fork server ended while it was needed."""
 
@@ -58,6 +62,9 @@ class Connection:
                 self.poll(1.0)
         except ServerDiedError:
             self._ready = False
+        except BaseException:
+            self.close()
+            raise
         if not self._ready:
             self.close()
             raise IsolationError(
@@ -112,8 +119,10 @@ class Connection:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+        if not self._ready:  # it is importing and has forked nothing, and would not look at its pipe for seconds
+            self._process.kill()
         try:
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

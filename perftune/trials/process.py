@@ -2,20 +2,21 @@
 
 import contextlib
 import ctypes
+import errno
 import importlib
 import os
 import signal
-import socket
 import sys
 import traceback
 from pathlib import Path
 
-from perftune.trials.protocol import LOG, ForkRequest
+from perftune.trials.protocol import DISK_FULL_STATUS, LOG, ForkRequest
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """linux/prctl.h"""
 OOM_SCORE_ADJ = "1000"
 """The kernel's first choice when memory runs out (proc(5)): the trial and not the machine."""
+DISK_FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def run_entry(entry: str, directory: str) -> None:
@@ -26,7 +27,8 @@ def run_entry(entry: str, directory: str) -> None:
 
 def become_trial(directory: str) -> None:
     """Set a fresh process apart: session and group of its own, no input, output to ``log.txt``."""
-    os.setsid()
+    with contextlib.suppress(PermissionError):  # a spawned process leads its group already
+        os.setsid()
     die_with_parent()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJ, encoding="ascii")
@@ -47,44 +49,33 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def adopt_orphans() -> None:
+    """Become the parent of all descendants that lose theirs, so that none escapes (Linux; elsewhere nothing)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def join_ranks(num_processes: int) -> list[int]:
-    """Fork the other ranks of a data-parallel trial; returns in every rank, with the others' pids in rank 0."""
-    world = {"WORLD_SIZE": num_processes, "LOCAL_WORLD_SIZE": num_processes, "MASTER_PORT": free_port()}
-    os.environ.update({name: str(value) for name, value in world.items()}, MASTER_ADDR="127.0.0.1")
-    os.environ.update(RANK="0", LOCAL_RANK="0")
-    others = []
-    for rank in range(1, num_processes):
-        pid = os.fork()
-        if pid == 0:
-            die_with_parent()
-            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
-            return []
-        others.append(pid)
-    return others
-
-
-def trial_main(request: ForkRequest) -> int:
-    """Run a task in this freshly forked process; the exit status."""
-    become_trial(request.directory)
-    os.environ.update(request.environment)
-    others = join_ranks(request.num_processes) if request.num_processes > 1 else []
+def run_task(entry: str, directory: str) -> int:
+    """Run a task in this process, whatever it raises to the log; the exit status."""
     try:
-        run_entry(request.entry, request.directory)
+        run_entry(entry, directory)
         status = 0
-    except BaseException:  # noqa: BLE001 (the last frame of the process: whatever it is goes to the log)
-        traceback.print_exc()
-        status = 1
-    for pid in others:
-        status = max(status, 1 if os.waitpid(pid, 0)[1] else 0)
+    except BaseException as error:  # noqa: BLE001 (the last frame of the process: whatever it is goes to the log)
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        status = DISK_FULL_STATUS if isinstance(error, OSError) and error.errno in DISK_FULL_ERRORS else 1
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
     return status
+
+
+def trial_main(request: ForkRequest) -> int:
+    """Run a task in this fresh process, or in one process for each rank below it; the exit status."""
+    become_trial(request.directory)
+    os.environ.update(request.environment)
+    if request.num_processes > 1:
+        from perftune.trials.ranks import run_ranks
+
+        return run_ranks(request)
+    return run_task(request.entry, request.directory)

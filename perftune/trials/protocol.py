@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 REQUEST, RESULT, HEARTBEAT, LOG, TRIAL = "request.json", "result.json", "heartbeat.json", "log.txt", "trial.json"
 
+DISK_FULL_STATUS = 74
+"""Exit status of a process that could not write its result (EX_IOERR of sysexits.h); its log may be empty then."""
+
 ENTRIES = {
     "trial": "perftune.trials.child:execute",
     "survey": "perftune.trials.survey:execute",
@@ -39,3 +42,8 @@ class ForkRequest(NamedTuple):
     directory: str
     environment: dict[str, str]
     num_processes: int = 1
+
+
+def result_name(rank: int) -> str:
+    """The file that a rank writes its result to."""
+    return RESULT if rank == 0 else f"result-{rank}.json"

@@ -3,8 +3,8 @@
 Python's own forkserver is not used: it imports the caller's ``__main__`` again in every child, and it does not tell
 how a child ended. Lines in and out are described in `protocol`. The server has one thread, or it could not fork.
 
-``python -m perftune.trials.server`` serves; with ``--once ENTRY DIRECTORY`` it runs one task in this fresh
-interpreter, which is the way out where forking is not possible.
+``python -m perftune.trials.server`` serves; with ``--once REQUEST`` (JSON) it runs one task in this fresh interpreter,
+which is the way out where forking is not possible.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from perftune.trials.process import become_trial, run_entry, trial_main
+from perftune.trials.process import adopt_orphans, trial_main
 from perftune.trials.protocol import ForkRequest
 
 
@@ -34,6 +34,7 @@ class Server:
 
     def serve(self) -> None:
         """Until the runner closes its end."""
+        adopt_orphans()
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._answer({"ready": True, "num_threads": _num_threads()})
@@ -72,24 +73,43 @@ class Server:
         self._answer({"id": request.id, "pid": pid})
 
     def _reap(self) -> None:
-        while self._running:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            if pid in self._running:
-                self._answer({"id": self._running.pop(pid), "status": status})
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                if pid in self._running:
+                    self._answer({"id": self._running.pop(pid), "status": status})
+        if not self._running:
+            for stray in _children():  # set apart by a trial, in a group of their own, and left behind
+                _kill(stray)
 
     def _kill_all(self) -> None:
+        """Forks with their groups, then what they had set apart, which comes to this process when they have ended."""
         for pid in self._running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                for pid in _children():
+                    _kill(pid)
+                os.waitpid(-1, 0)
 
     def _answer(self, message: dict[str, Any]) -> None:
         try:
             os.write(self._answers, json.dumps(message).encode() + b"\n")
         except BrokenPipeError:
             self._kill_all()
-            sys.exit(0)
+            os._exit(0)
+
+
+def _children() -> list[int]:
+    """Pids of all children, adopted ones too (proc(5)); none where the kernel does not tell."""
+    path = Path(f"/proc/self/task/{os.getpid()}/children")
+    return [int(pid) for pid in path.read_text(encoding="ascii").split()] if path.exists() else []
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _num_threads() -> int:
@@ -106,10 +126,9 @@ def _serve(preload: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Serve, with the modules to load first as arguments; or run one task (``--once ENTRY DIRECTORY``)."""
+    """Serve, with the modules to load first as arguments; or run one task (``--once REQUEST``)."""
     if arguments[:1] == ["--once"]:
-        become_trial(arguments[2])
-        run_entry(arguments[1], arguments[2])
+        os._exit(trial_main(ForkRequest(**json.loads(arguments[1]))))
     else:
         _serve(arguments)
 
