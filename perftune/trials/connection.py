@@ -21,6 +21,14 @@ CLOSE_SECONDS = 5.0
 """A server that has not ended its forks and itself in this time is killed."""
 
 
+START = (
+    "import sys; sys.path[:] = sys.argv.pop(1).splitlines(); "
+    "from perftune.trials.server import main; main(sys.argv[1:])"
+)
+"""The server looks for modules where this process does. ``python -m`` would look in the current folder first, where a
+user may have a ``datasets.py`` of their own."""
+
+
 class ServerDiedError(Exception):
     """The fork server ended while it was needed."""
 
@@ -39,7 +47,7 @@ class Connection:
         environment = {**os.environ, **{k: os.environ.get(k, v) for k, v in SERVER_ENVIRONMENT.items()}}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "perftune.trials.server", *preload],
+                [sys.executable, "-c", START, "\n".join(path or str(Path.cwd()) for path in sys.path), *preload],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

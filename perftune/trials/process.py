@@ -10,6 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from perftune.trials.deferred import undefer
 from perftune.trials.protocol import DISK_FULL_STATUS, LOG, ForkRequest
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -57,6 +58,7 @@ def adopt_orphans() -> None:
 
 def run_task(entry: str, directory: str) -> int:
     """Run a task in this process, whatever it raises to the log; the exit status."""
+    undefer()
     try:
         run_entry(entry, directory)
         status = 0

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from perftune.trials.deferred import defer
 from perftune.trials.process import adopt_orphans, trial_main
 from perftune.trials.protocol import ForkRequest
 
@@ -120,6 +121,8 @@ def _num_threads() -> int:
 def _serve(preload: list[str]) -> None:
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # what an import prints must not be taken for an answer
+    if preload:
+        defer()
     for module in preload:
         importlib.import_module(module)
     Server(requests, answers).serve()

@@ -24,12 +24,14 @@ def load_module(path: Path) -> ModuleType:
     Raises:
         WorkloadError: there is no such file. What the file itself raises goes through.
     """
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A file of the user's may have the name of a package, `datasets.py` say, that others still have to find.
+    name = f"user_{path.stem}" if path.stem in sys.modules or importlib.util.find_spec(path.stem) else path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise WorkloadError(f"build: {path} is not a Python file; write path/to/file.py:function")
     sys.path.insert(0, str(path.parent))
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

@@ -64,9 +64,7 @@ def is_worth_it(comparison: PairedComparison | None, worthwhile: float) -> bool:
 
 def line_effect(study: Study, candidate: Candidate, twin: Candidate) -> tuple[Interval | None, int | None]:
     """What one line does: speed with it over without it, from neighbouring runs step by step; and bytes it adds."""
-    with_line, without = runs(study, candidate, Purpose.ABLATION), runs(study, twin, Purpose.ABLATION)
-    if not with_line and not without:  # one tuned line: the race against the user's own is its ablation
-        with_line, without = runs(study, candidate, Purpose.RACE), runs(study, twin, Purpose.RACE)
+    with_line, without = _neighbours(study, candidate, twin)
     ratios: list[float] = []
     for a, b in zip(with_line, without, strict=False):
         assert a.measurement is not None
@@ -80,6 +78,15 @@ def line_effect(study: Study, candidate: Candidate, twin: Candidate) -> tuple[In
         return None, memory
     value, low, high = median_interval(ratios)
     return Interval(value=value, low=low, high=high), memory
+
+
+def _neighbours(study: Study, candidate: Candidate, twin: Candidate) -> tuple[list[Trial], list[Trial]]:
+    """Runs of both: those that were taken in turns, or else whatever the search ran of them."""
+    for purposes in ((Purpose.ABLATION,), (Purpose.RACE,), TRAINING):
+        found = runs(study, candidate, *purposes), runs(study, twin, *purposes)
+        if all(found):
+            return found
+    return [], []
 
 
 def _peak(trials: Sequence[Trial]) -> int:
@@ -192,9 +199,11 @@ def rejections(study: Study, candidate: Candidate, earlier: Sequence[Rejection])
         for t in study.trials
         if t.failure is not None and all(t.number != known.trial for known in earlier)
     ]
-    best = leader(study.space, study.trials, study.probe.objective)
+    best = leader(study.space, study.trials, study.probe.objective) or candidate
     for bound in bounds(study.space, study.trials, study.probe.objective):
-        what = describe(bound.candidate, best or candidate)
+        what = describe(bound.candidate, best)
+        if what in describe(candidate, best).split(", "):
+            continue  # the race chose a value that the search had not put first
         found.append(Rejection(what=what, reason=bound.reason.removeprefix(f"{what}: ")))
     for knob, reasons in study.survey.unsupported.items():
         for value, reason in reasons.items():
