@@ -1,7 +1,6 @@
 """The ordered trials of one probe on one device: append-only, and the one record that all else is rendered from."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,15 +91,15 @@ def _row(trial: Trial) -> dict[str, Any]:
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file so that a reader, or a crash at any moment, sees the old or the new text whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with fresh.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        fresh.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        fresh.unlink(missing_ok=True)
         raise
 
 
