@@ -35,6 +35,8 @@ class LossCheck(Record):
     """Mean of (candidate - reference) / reference over the compared steps."""
     tolerance: float
     passed: bool
+    is_noisy: bool = False
+    """It passed although the interval reaches beyond the tolerance: the loss is too noisy to tell more."""
     trials: tuple[int, int]
     """Trial numbers: (candidate, reference)."""
 

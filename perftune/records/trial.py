@@ -147,6 +147,8 @@ class Measurement(Record):
     """Leading steps that are not steady; found, not assumed."""
     memory: MemoryPeak
     evaluation: Evaluation | None = None
+    evaluation_error: str | None = None
+    """What the user's evaluation raised, if it was not for want of memory; the trial completes all the same."""
     start_seconds: float
     """From the request to the first line of the child."""
     build_seconds: float

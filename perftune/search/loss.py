@@ -8,15 +8,19 @@ from perftune.records.recommendation import Interval, LossCheck
 from perftune.records.trial import Trial
 from perftune.statistics import t_975
 
+MOST_NOISE = 5.0
+"""A noisy loss passes when differences beyond so many tolerances are excluded (95 %) and none is seen."""
+
 
 def relative_differences(candidate: Sequence[float], reference: Sequence[float]) -> list[float]:
-    """(candidate - reference) / reference, step by step, over the second half of the common steps.
+    """Candidate less reference, step by step, over the mean of the reference, in the second half of the common steps.
 
     The first half of a run differs least, whatever the settings: it starts from the same weights.
     """
     pairs = list(zip(candidate, reference, strict=False))
-    scale = mean(abs(slow) for _, slow in pairs) or 1.0
-    return [(fast - slow) / scale for fast, slow in pairs[len(pairs) // 2 :]]
+    later = pairs[len(pairs) // 2 :]
+    scale = mean(abs(slow) for _, slow in later) or 1.0
+    return [(fast - slow) / scale for fast, slow in later]
 
 
 def compare_losses(candidate: Trial, reference: Trial, tolerance: float) -> LossCheck:
@@ -44,9 +48,21 @@ def compare_losses(candidate: Trial, reference: Trial, tolerance: float) -> Loss
 
 
 def is_undecided(check: LossCheck) -> bool:
-    """Whether more steps could still tell: the interval reaches into the tolerance but not wholly."""
+    """Whether more steps could still tell: the interval reaches into the tolerance but does not lie in it."""
     interval = check.relative_difference
-    return not check.passed and abs(interval.value) <= check.tolerance
+    return not check.passed and interval.low <= check.tolerance and interval.high >= -check.tolerance
+
+
+def allow_for_noise(check: LossCheck) -> LossCheck:
+    """Let a check pass that noise keeps from being decided: no difference seen, and none beyond a few tolerances.
+
+    Dropout and other random numbers fall differently on other micro-batches, so even two runs of equal quality differ.
+    """
+    interval = check.relative_difference
+    within = max(abs(interval.low), abs(interval.high)) <= MOST_NOISE * check.tolerance
+    if check.passed or not within or not interval.low <= 0 <= interval.high:
+        return check
+    return check.model_copy(update={"passed": True, "is_noisy": True})
 
 
 def scaled_by_accumulation(candidate: Trial, reference: Trial) -> float | None:

@@ -159,10 +159,15 @@ def measure(
     build_seconds = time.perf_counter() - begun
     meter = StepMeter(device, request.num_processes)
     session = _train(trainer, request, meter, peaks, heartbeat)
-    evaluation = None
+    evaluation, evaluation_error = None, None
     if request.evaluate and trainer.eval_dataset is not None:
         heartbeat.beat("evaluate")
-        evaluation = _evaluate(trainer, request)
+        try:
+            evaluation = _evaluate(trainer, request)
+        except Exception as error:  # (the user's evaluation is not what is tuned)
+            if device.is_out_of_memory(error):
+                raise
+            evaluation_error = f"{type(error).__name__}: {error}"
         peaks.close("evaluate")
     if request.save_checkpoint:
         heartbeat.beat("save")
@@ -174,6 +179,7 @@ def measure(
         num_warmup_steps=num_warmup_steps(meter.step_seconds),
         memory=peaks.record(),
         evaluation=evaluation,
+        evaluation_error=evaluation_error,
         start_seconds=start_seconds,
         build_seconds=build_seconds,
         worst_batch_ran=bool(request.worst_batch),

@@ -241,6 +241,15 @@ def _notes(study: Study, tuned: bool, verified: Verified | None) -> tuple[str, .
         notes.append(
             f"your own arguments do not run within the limit here: {said[0] if said else 'no trial completed'}"
         )
+    check = verified.loss_check if verified else None
+    if check is not None and check.is_noisy:
+        most = max(abs(check.relative_difference.low), abs(check.relative_difference.high))
+        notes.append(
+            f"the loss is noisy: over {check.num_steps} steps no difference was seen, and only one of {most:.1%} is excluded"
+        )
+    final = verified.final.measurement if verified else None
+    if final is not None and final.evaluation_error is not None:
+        notes.append(f"evaluation raised {final.evaluation_error}; its memory is not in the figures")
     if not tuned and base_runs:
         notes.append("nothing that was measured beats your own arguments by more than the noise and what matters")
     if not tuned and base_runs and len(runs(study, study.space.base, Purpose.RACE)) < ROUNDS_TO_TELL:

@@ -9,7 +9,7 @@ from perftune.records.recommendation import LossCheck, Rejection
 from perftune.records.study import Study, save_study
 from perftune.records.trial import Outcome, Purpose, Trial
 from perftune.search import Strategy, contenders, give_up_step_seconds, leader, next_in_race
-from perftune.search.loss import compare_losses, is_undecided, scaled_by_accumulation
+from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, scaled_by_accumulation
 from perftune.search.strategy import fits
 from perftune.trials.runner import TrialRunner
 from perftune.tuner.directory import STUDY
@@ -166,6 +166,7 @@ class Loop:
             check = compare_losses(trial, reference, tolerance)
             if not is_undecided(check):
                 break
+        check = allow_for_noise(check) if check is not None else None
         if check is not None and not check.passed:
             self._reject(candidate, _why_not_loss(check, scale), check.trials[0])
         return check

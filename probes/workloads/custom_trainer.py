@@ -117,6 +117,9 @@ def make_triplets(items: list[Documented]) -> list[Triplet]:
 def build(args: TrainingArguments) -> Trainer:
     """The Trainer of this workload."""
     args.remove_unused_columns = False
+    # There are no labels: these make Trainer.evaluate ask compute_loss, and keep nothing but its answer.
+    args.label_names = ["negative_input_ids"]
+    args.prediction_loss_only = True
     tokenizer = AutoTokenizer.from_pretrained(model_folder())
     model = AutoModel.from_pretrained(model_folder(), add_pooling_layer=False)
     triplets = make_triplets(documented()[:NUM_TRIPLETS])
