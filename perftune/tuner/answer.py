@@ -245,7 +245,7 @@ def _notes(study: Study, tuned: bool, verified: Verified | None) -> tuple[str, .
     if check is not None and check.is_noisy:
         most = max(abs(check.relative_difference.low), abs(check.relative_difference.high))
         notes.append(
-            f"the loss is noisy: over {check.num_steps} steps no difference was seen, and only one of {most:.1%} is excluded"
+            f"the loss is noisy: no difference was seen over {check.num_steps} steps, but only {most:.1%} is excluded"
         )
     final = verified.final.measurement if verified else None
     if final is not None and final.evaluation_error is not None:

@@ -1,0 +1,232 @@
+"""Tiny workloads of every kind that a user has; each builds in a moment."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    EarlyStoppingCallback,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    T5Config,
+    T5ForConditionalGeneration,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    ViTConfig,
+    ViTForImageClassification,
+)
+
+VOCAB = 64
+
+
+def sample(index: int) -> dict[str, list[int]]:
+    generator = torch.Generator().manual_seed(index)
+    length = 4 + index % 13
+    ids = torch.randint(3, VOCAB, (length,), generator=generator).tolist()
+    return {"input_ids": ids, "labels": list(ids), "attention_mask": [1] * length}
+
+
+class Sequences(torch.utils.data.Dataset):
+    def __init__(self, count: int = 96) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        return sample(index)
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self) -> Iterator[dict[str, list[int]]]:
+        return (sample(index) for index in range(400))
+
+
+def pad(samples: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    longest = max(len(s["input_ids"]) for s in samples)
+    fill = {"input_ids": 0, "labels": -100, "attention_mask": 0}
+    return {
+        name: torch.tensor([s[name] + [value] * (longest - len(s[name])) for s in samples])
+        for name, value in fill.items()
+    }
+
+
+def causal_model() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCAB, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=2, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+        )
+    )  # fmt: skip
+
+
+def plain(args: TrainingArguments, cls: type[Trainer] = Trainer, **kwargs: Any) -> Trainer:
+    data = kwargs.pop("train_dataset", Sequences())
+    return cls(
+        model=causal_model(), args=args, train_dataset=data, eval_dataset=Sequences(24), data_collator=pad, **kwargs
+    )
+
+
+def without_length(args: TrainingArguments) -> Trainer:
+    return plain(args, train_dataset=Stream())
+
+
+class OwnLoss(Trainer):
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        outputs = model(**inputs)
+        loss = 3.0 * outputs.loss
+        return (loss, outputs) if return_outputs else loss
+
+
+class OwnStep(Trainer):
+    """Calls backward itself, and not through accelerate."""
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        model.train()
+        loss = model(**self._prepare_inputs(inputs)).loss / self.args.gradient_accumulation_steps
+        loss.backward()
+        return loss.detach()
+
+
+def own_loss(args: TrainingArguments) -> Trainer:
+    return plain(args, OwnLoss)
+
+
+def own_step(args: TrainingArguments) -> Trainer:
+    return plain(args, OwnStep)
+
+
+def seq2seq(args: TrainingArguments) -> Trainer:
+    torch.manual_seed(0)
+    model = T5ForConditionalGeneration(
+        T5Config(vocab_size=VOCAB, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    )
+    model.accepts_loss_kwargs = False
+    values = {f.name: getattr(args, f.name) for f in args.__dataclass_fields__.values() if f.init}
+    values.pop("gradient_checkpointing", None)
+    return Seq2SeqTrainer(
+        model=model, args=Seq2SeqTrainingArguments(**values), train_dataset=Sequences(), data_collator=pad
+    )
+
+
+class Images(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        generator = torch.Generator().manual_seed(index)
+        return {"pixel_values": torch.randn(1, 8, 8, generator=generator), "labels": index % 3}
+
+
+def images(args: TrainingArguments) -> Trainer:
+    torch.manual_seed(0)
+    config = ViTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=8, patch_size=4,
+        num_channels=1, num_labels=3,
+    )  # fmt: skip
+    model = ViTForImageClassification(config)
+    model.accepts_loss_kwargs = False
+    return Trainer(model=model, args=args, train_dataset=Images())
+
+
+def lora(args: TrainingArguments) -> Trainer:
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(causal_model(), LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+    return Trainer(model=model, args=args, train_dataset=Sequences(), data_collator=pad)
+
+
+def sft(args: TrainingArguments) -> Trainer:
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    values = {f.name: getattr(args, f.name) for f in args.__dataclass_fields__.values() if f.init}
+    values.pop("gradient_checkpointing", None)
+    config = SFTConfig(**values, max_length=16, dataset_kwargs={"skip_prepare_dataset": True})
+    data = Dataset.from_list([sample(index) for index in range(96)])
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = {"<pad>": 0, "<s>": 1, "</s>": 2, **{f"w{i}": i for i in range(3, VOCAB)}}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<pad>")),
+        pad_token="<pad>", eos_token="</s>", bos_token="<s>",
+    )  # fmt: skip
+    return SFTTrainer(
+        model=causal_model(), args=config, train_dataset=data, processing_class=tokenizer
+    )
+
+
+class Stops(TrainerCallback):
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        control.should_training_stop = state.global_step >= 3
+        return control
+
+
+class Raises(TrainerCallback):
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        raise RuntimeError("this callback wants no second step")
+
+
+class Writes(TrainerCallback):
+    """Leaves a mark in the folder of the user's own, so that a test sees that it ran."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with Path("marks.txt").open("a") as file:
+            file.write("step\n")
+
+
+def stopping(args: TrainingArguments) -> Trainer:
+    return plain(args, callbacks=[Stops()])
+
+
+def raising(args: TrainingArguments) -> Trainer:
+    return plain(args, callbacks=[Raises()])
+
+
+def marking(args: TrainingArguments) -> Trainer:
+    return plain(args, callbacks=[Writes()])
+
+
+def early_stopping(args: TrainingArguments) -> Trainer:
+    return plain(args, callbacks=[EarlyStoppingCallback(early_stopping_patience=1)])
+
+
+def own_optimizer(args: TrainingArguments) -> Trainer:
+    model = causal_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    return Trainer(model=model, args=args, train_dataset=Sequences(), data_collator=pad, optimizers=(optimizer, None))
+
+
+def nan_loss(args: TrainingArguments) -> Trainer:
+    trainer = plain(args)
+    with torch.no_grad():
+        trainer.model.lm_head.weight[0, 0] = float("nan")
+    return trainer
+
+
+class Greedy(Trainer):
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        self.hoard = torch.ones(2**30)
+        return super().compute_loss(model, inputs, return_outputs, **kwargs)
+
+
+def greedy(args: TrainingArguments) -> Trainer:
+    return plain(args, Greedy)
+
+
+def lost_arguments(args: TrainingArguments) -> Trainer:
+    return plain(TrainingArguments(output_dir=args.output_dir, use_cpu=True, per_device_train_batch_size=3))
+
+
+def no_trainer(args: TrainingArguments) -> Any:
+    return "a string"
+
+
+def unsupported(args: TrainingArguments) -> Trainer:
+    raise ImportError("this optimizer needs a package that is not there")
