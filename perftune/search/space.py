@@ -77,10 +77,16 @@ def micro_batches(probe: ProbeSpec) -> tuple[int, ...]:
     return tuple(size for size in range(1, samples + 1) if samples % size == 0)
 
 
+def _held(survey: Survey, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The micro-batches that the workload can take; all, if the survey does not say otherwise."""
+    supported = survey.supported.get(MICRO_BATCH)
+    return sizes if supported is None else tuple(size for size in sizes if size in supported)
+
+
 def _named(probe: ProbeSpec, survey: Survey, name: str) -> tuple[Setting, ...]:
     possible: tuple[Setting, ...] | None = survey.supported.get(name)
     if name == MICRO_BATCH:
-        possible = micro_batches(probe)
+        possible = _held(survey, micro_batches(probe))
     refused = survey.unsupported.get(name, {})
     values = tuple(
         value
@@ -101,7 +107,7 @@ def _named(probe: ProbeSpec, survey: Survey, name: str) -> tuple[Setting, ...]:
 
 def _default(probe: ProbeSpec, survey: Survey, name: str) -> tuple[Setting, ...]:
     if name == MICRO_BATCH:
-        return micro_batches(probe)
+        return _held(survey, micro_batches(probe))
     if name not in survey.base:
         return ()
     own = survey.base[name]

@@ -53,6 +53,11 @@ class Support:
         if refused:
             self.reasons[knob] = refused
 
+    def hold(self, knob: str, value: Setting, reason: str) -> None:
+        """A knob that has to stay at one value."""
+        self.values[knob] = (value,)
+        self.reasons[knob] = {f"other than {value}": reason}
+
     def none(self, knob: str, reason: str) -> None:
         """A knob that cannot be turned here at all."""
         self.values[knob] = ()

@@ -22,6 +22,7 @@ from perftune.records.candidate import (
 from perftune.records.device import Device
 from perftune.records.study import write_atomically
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
+from perftune.trials.accumulation import loss_ignores_accumulation
 from perftune.trials.arguments import field_names, installed_name, training_arguments
 from perftune.trials.child import SILENT, describe_failure
 from perftune.trials.probed_trainer import reporting_callbacks
@@ -31,6 +32,11 @@ from perftune.trials.worst_batch import Scan, scan, train_source
 
 STOCK_MICRO_BATCH = 8
 """What TrainingArguments has when nothing is said (transformers/training_args.py)."""
+HELD = (
+    "the loss of {model} in {trainer} is averaged over the micro-batch, and the Trainer leaves the correction for "
+    "accumulation to it, so loss and gradients grow with the accumulation steps and another micro-batch would change "
+    "what is learned; `model.accepts_loss_kwargs = False` in your code, before the Trainer is made, lets it divide"
+)
 OUR_FIELDS = ("output_dir", "report_to", "push_to_hub", "disable_tqdm", "use_cpu", "eval_on_start")
 """Fields that a trial sets for itself; they are no part of what the user's own run has."""
 
@@ -107,6 +113,10 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
     device = _device(request)
     support = supported(trainer, request.device, device.num_cores or 1, request.knobs)
     scanned, notes = _worst(trainer, request)
+    if scanned.worst and loss_ignores_accumulation(trainer, train_source(trainer)):
+        reason = HELD.format(model=type(unwrapped(trainer)).__name__, trainer=type(trainer).__name__)
+        support.hold(MICRO_BATCH, micro_batch, reason)
+        notes += (f"the micro-batch stays at {micro_batch}: {reason}",)
     reporting = [type(callback).__name__ for callback in reporting_callbacks(trainer)]
     if reporting:
         notes += (f"taken out of the trials, so that nothing is reported: {', '.join(reporting)}",)

@@ -160,3 +160,9 @@ def test_true_and_one_are_different_values():
 def test_the_limit_is_the_probes_or_the_devices():
     assert build_space(probe(), survey()).memory_limit_bytes == 2**33
     assert build_space(probe(target=Target(memory_bytes=2**30)), survey()).memory_limit_bytes == 2**30
+
+
+def test_a_held_micro_batch_is_the_only_one():
+    found = survey().model_copy(update={"supported": {**SUPPORTED, MICRO_BATCH: (8,)}})
+    assert values(build_space(probe(), found))[MICRO_BATCH] == (8,)
+    assert values(build_space(probe(knobs={MICRO_BATCH: (8, 12)}), found))[MICRO_BATCH] == (8,)

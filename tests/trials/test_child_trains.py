@@ -223,3 +223,17 @@ def test_an_optimizer_of_the_users_own_is_not_tuned(runs: Runs) -> None:
 def test_a_workload_that_cannot_be_built_says_why(runs: Runs) -> None:
     with pytest.raises(WorkloadError, match="this optimizer needs a package"):
         runs.survey("unsupported")
+
+
+@pytest.mark.parametrize("name", ["classifier", "own_loss"])
+def test_a_loss_that_grows_with_accumulation_holds_the_micro_batch(runs: Runs, name: str) -> None:
+    survey = runs.survey(name)
+    assert survey.supported["per_device_train_batch_size"] == (GLOBAL_BATCH,)
+    assert any("is averaged over the micro-batch" in note for note in survey.notes)
+    losses = [runs.measured(name, micro_batch=micro).steps.loss[0] for micro in (8, 2)]
+    assert losses[1] / losses[0] == pytest.approx(4.0, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["plain", "corrected_classifier", "images", "lora", "seq2seq"])
+def test_a_loss_on_one_scale_leaves_the_micro_batch_free(runs: Runs, name: str) -> None:
+    assert "per_device_train_batch_size" not in runs.survey(name).supported

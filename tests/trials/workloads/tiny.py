@@ -157,9 +157,7 @@ def sft(args: TrainingArguments) -> Trainer:
         tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<pad>")),
         pad_token="<pad>", eos_token="</s>", bos_token="<s>",
     )  # fmt: skip
-    return SFTTrainer(
-        model=causal_model(), args=config, train_dataset=data, processing_class=tokenizer
-    )
+    return SFTTrainer(model=causal_model(), args=config, train_dataset=data, processing_class=tokenizer)
 
 
 class Stops(TrainerCallback):
@@ -230,3 +228,30 @@ def no_trainer(args: TrainingArguments) -> Any:
 
 def unsupported(args: TrainingArguments) -> Trainer:
     raise ImportError("this optimizer needs a package that is not there")
+
+
+class Labelled(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"input_ids": [3 + index % 50] * 6, "attention_mask": [1] * 6, "labels": index % 2}
+
+
+def classifier(args: TrainingArguments) -> Trainer:
+    from transformers import BertConfig, BertForSequenceClassification, default_data_collator
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    model = BertForSequenceClassification(config)
+    return Trainer(model=model, args=args, train_dataset=Labelled(), data_collator=default_data_collator)
+
+
+def corrected_classifier(args: TrainingArguments) -> Trainer:
+    trainer = classifier(args)
+    trainer.model.accepts_loss_kwargs = False
+    return Trainer(
+        model=trainer.model, args=args, train_dataset=trainer.train_dataset, data_collator=trainer.data_collator
+    )
