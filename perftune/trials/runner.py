@@ -28,6 +28,8 @@ MIN_STALL_SECONDS = 120.0
 ROUND_TRIP_SECONDS = 300.0
 ATTEMPTS = 2
 """A task is begun again if the server died under it; if it dies again, the task or the machine is to blame."""
+CUDA_REFUSES_FORK = "re-initialize CUDA in forked subprocess"
+"""What torch says when CUDA was initialised before the fork (torch/cuda/__init__.py)."""
 
 
 class TrialRunner(Protocol):
@@ -133,7 +135,7 @@ class ForkServerRunner:
             return None
 
     def survey(self, request: SurveyRequest) -> Survey:
-        """Look at a workload.
+        """Look at a workload. Being the first, it also tells whether CUDA comes up in a fork; if not, all are spawned.
 
         Raises:
             WorkloadError: it cannot be built; says why and where the whole output is.
@@ -145,6 +147,9 @@ class ForkServerRunner:
             result = SurveyResult.model_validate_json(facts.results[0])
             if result.survey is not None:
                 return result.survey
+            if result.failure is not None and not self._spawns and CUDA_REFUSES_FORK in result.failure.message:
+                self._spawns = True
+                return self.survey(request)
             if result.failure is not None:
                 write_atomically(directory / "traceback.txt", result.failure.traceback or "")
                 kind = f"{result.failure.error_type}: " if "perftune" not in str(result.failure.error_type) else ""
