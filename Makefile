@@ -37,7 +37,6 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks.search.compare benchmarks/search/landscapes/*.json
 	$(BIN)/python -m pytest benchmarks --benchmark-enable
 
 clean:

@@ -20,8 +20,8 @@ from perftune.trials.meter import StepMeter
 from perftune.trials.probed_trainer import watch
 from perftune.trials.session import Session
 
-STEPS, ROUNDS = 40, 9
-WIDTH = 1100
+STEPS, ROUNDS = 40, 15
+WIDTH = 1500
 """A step of about 20 ms on two cores."""
 
 
