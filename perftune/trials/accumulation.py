@@ -8,12 +8,13 @@ same: their loss and gradients grow with the accumulation steps, and another mic
 
 import contextlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import torch
 from transformers import Trainer
 
-from perftune.trials.worst_batch import Source
+from perftune.trials.worst_batch import Source, all_samples
 
 FEW = 2
 """Samples of the micro-batch that is asked about."""
@@ -36,7 +37,7 @@ def loss_ignores_accumulation(trainer: Trainer, source: Source) -> bool:
 
 
 def _ignores(trainer: Any, source: Source) -> bool:
-    samples = [source.dataset[index] for index in range(FEW)]
+    samples = list(islice(all_samples(source.dataset), FEW))
     num_items = trainer._get_num_items_in_batch([source.collate(samples)], trainer.args.device)  # noqa: SLF001
     if num_items is None:
         return False

@@ -45,7 +45,8 @@ def _length(dataset: Any) -> int | None:
         return None
 
 
-def _samples(dataset: Any) -> Iterator[Any]:
+def all_samples(dataset: Any) -> Iterator[Any]:
+    """The samples in order; of data without length, no more than are scanned."""
     length = _length(dataset)
     if length is None:
         return islice(iter(dataset), MAX_SAMPLES_WITHOUT_LENGTH)
@@ -64,7 +65,7 @@ def scan(source: Source, num_worst: int, clock: Callable[[], float] = time.monot
     """
     deadline = clock() + MAX_SCAN_SECONDS
     sizes: list[tuple[int, int, int]] = []
-    for index, sample in enumerate(_samples(source.dataset)):
+    for index, sample in enumerate(all_samples(source.dataset)):
         batch = source.collate([sample])
         sizes.append((num_elements(batch), index, batch_size(batch).num_tokens))
         if clock() > deadline:

@@ -19,6 +19,8 @@ KINDS = ["plain", "seq2seq", "own_loss", "own_step", "lora", "sft", "images", "w
 ARGUMENTS: dict[str, Any] = {"learning_rate": 1e-3, "save_strategy": "steps", "save_steps": 1, "logging_steps": 1}
 NEEDS: dict[str, dict[str, Any]] = {
     "without_length": {"max_steps": 20},
+    "classifier_stream": {"max_steps": 20},
+    "evaluating": {"eval_strategy": "steps", "eval_steps": 1},
     "early_stopping": {
         "eval_strategy": "steps",
         "eval_steps": 1,
@@ -188,6 +190,7 @@ def test_memory_that_runs_out_is_an_outcome(runs: Runs) -> None:
     assert trial.outcome is Outcome.OUT_OF_MEMORY
     assert trial.failure is not None
     assert "can't allocate memory" in trial.failure.message
+    assert trial.failure.peak_bytes is not None
 
 
 def test_a_trial_that_cannot_win_ends_early(runs: Runs) -> None:
@@ -225,7 +228,7 @@ def test_a_workload_that_cannot_be_built_says_why(runs: Runs) -> None:
         runs.survey("unsupported")
 
 
-@pytest.mark.parametrize("name", ["classifier", "own_loss"])
+@pytest.mark.parametrize("name", ["classifier", "own_loss", "classifier_stream"])
 def test_a_loss_that_grows_with_accumulation_holds_the_micro_batch(runs: Runs, name: str) -> None:
     survey = runs.survey(name)
     assert survey.supported["per_device_train_batch_size"] == (GLOBAL_BATCH,)
@@ -237,3 +240,13 @@ def test_a_loss_that_grows_with_accumulation_holds_the_micro_batch(runs: Runs, n
 @pytest.mark.parametrize("name", ["plain", "corrected_classifier", "images", "lora", "seq2seq"])
 def test_a_loss_on_one_scale_leaves_the_micro_batch_free(runs: Runs, name: str) -> None:
     assert "per_device_train_batch_size" not in runs.survey(name).supported
+
+
+@pytest.mark.parametrize("name", ["reporting", "evaluating"])
+def test_reports_and_the_users_own_evaluations_do_not_happen_in_a_trial(runs: Runs, name: str) -> None:
+    runs.measured(name)
+    assert not (runs.folder / "marks.txt").exists()
+
+
+def test_the_survey_names_the_callbacks_that_are_taken_out(runs: Runs) -> None:
+    assert any("Reports" in note for note in runs.survey("reporting").notes)

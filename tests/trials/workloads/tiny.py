@@ -255,3 +255,36 @@ def corrected_classifier(args: TrainingArguments) -> Trainer:
     return Trainer(
         model=trainer.model, args=args, train_dataset=trainer.train_dataset, data_collator=trainer.data_collator
     )
+
+
+class Reports(Writes):
+    """Reports to a service, as those of transformers.integrations do."""
+
+
+Reports.__module__ = "transformers.integrations.integration_utils"
+
+
+class EvaluatesAloud(Trainer):
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        with Path("marks.txt").open("a") as file:
+            file.write("evaluated\n")
+        return super().evaluate(*args, **kwargs)
+
+
+def reporting(args: TrainingArguments) -> Trainer:
+    return plain(args, callbacks=[Reports()])
+
+
+def evaluating(args: TrainingArguments) -> Trainer:
+    return plain(args, EvaluatesAloud)
+
+
+def classifier_stream(args: TrainingArguments) -> Trainer:
+    trainer = classifier(args)
+
+    class LabelledStream(torch.utils.data.IterableDataset):
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            return (Labelled()[index] for index in range(64))
+
+    trainer.train_dataset = LabelledStream()
+    return trainer
