@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from perftune.errors import StudyMismatchError
+from perftune.errors import OutputExistsError, StudyMismatchError
 from perftune.records.probe import ProbeSpec
 from perftune.records.study import Study, load_study
 from perftune.records.survey import Survey
@@ -70,4 +70,17 @@ def refuse_if_different(found: list[str], directory: Path) -> None:
         raise StudyMismatchError(
             f"{directory / STUDY} was measured with something else: {'; '.join(found)}. Numbers from both cannot be "
             "mixed: name another folder with --out, or use --force to begin anew (the old folder is kept, renamed)"
+        )
+
+
+def refuse_foreign_trials(directory: Path) -> None:
+    """Refuse a folder with trials and without the study that they belong to: they would be adopted or replaced.
+
+    Raises:
+        OutputExistsError: there are such trials.
+    """
+    trials = directory / "trials"
+    if trials.is_dir() and any(trials.iterdir()):
+        raise OutputExistsError(
+            f"{trials} holds trials, and the {STUDY} that they belong to is gone; name another folder with --out"
         )

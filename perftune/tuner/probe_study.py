@@ -19,7 +19,14 @@ from perftune.renderers import html, markdown
 from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space, leader, winner
 from perftune.trials.runner import ForkServerRunner
 from perftune.tuner.answer import compare, is_worth_it, recommend, runs
-from perftune.tuner.directory import STUDY, differences, move_aside, refuse_if_different, stored_study
+from perftune.tuner.directory import (
+    STUDY,
+    differences,
+    move_aside,
+    refuse_foreign_trials,
+    refuse_if_different,
+    stored_study,
+)
 from perftune.tuner.loop import Loop, Verified
 from perftune.tuner.observer import Observer, SilentObserver
 from perftune.tuner.requests import workload_source
@@ -65,17 +72,21 @@ def probe_study(
 
     Raises:
         StudyMismatchError: the folder holds a study of another probe, device or software.
+        OutputExistsError: another perftune is running there, or the folder holds trials of no study.
         WorkloadError: the workload cannot be built, or transformers refuses the written arguments.
         NoCandidateError: nothing completed.
         KeyboardInterrupt: the user stopped it; what was measured is written.
     """
     observer = observer or SilentObserver()
-    if force:
-        move_aside(directory)
-    stored = stored_study(directory)
-    if stored is not None:
-        refuse_if_different(differences(stored, probe, strategy), directory)
+    if force and directory.exists():
+        with runner(directory):  # it has the folder to itself, so nothing is moved from under another perftune
+            move_aside(directory)
     with runner(directory) as running:
+        stored = stored_study(directory)
+        if stored is None:
+            refuse_foreign_trials(directory)
+        else:
+            refuse_if_different(differences(stored, probe, strategy), directory)
         observer.on_phase("survey", "building the workload once, reading its data")
         survey = _survey(running, probe)
         if stored is not None:
