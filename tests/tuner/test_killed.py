@@ -12,6 +12,10 @@ from perftune.records.study import Study, load_study
 from tests.tuner.light_entries import EXECUTED
 
 NUM_KILLS = 50
+MIN_KILLS_AMONG_TRIALS = 10
+"""So many must come after a start has run a trial of its own, or the test has killed only what was starting."""
+SIGNS = (".lock", "survey/result.json", "survey/result.json", "survey/result.json")
+"""What the moments are counted from, in turns: the first thing that perftune does, and the end of the survey."""
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import functools, sys
@@ -30,10 +34,13 @@ def start(directory: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", SCRIPT, str(directory)], env=environment)
 
 
-def wait_for_study(directory: Path, process: subprocess.Popen[bytes]) -> None:
-    """Starting Python is not what is tested: the moments are counted from the first thing that perftune does."""
-    while process.poll() is None and not (directory / ".lock").exists():
-        time.sleep(0.01)
+def start_until(directory: Path, sign: str) -> subprocess.Popen[bytes]:
+    """Starting Python is not what is tested: the moments are counted from a file that this start has written."""
+    (directory / sign).unlink(missing_ok=True)
+    process = start(directory)
+    while process.poll() is None and not (directory / sign).exists():
+        time.sleep(0.005)
+    return process
 
 
 def finished_trials(directory: Path) -> set[int]:
@@ -55,30 +62,32 @@ def test_fifty_kills_lose_nothing_and_run_nothing_twice(tmp_path: Path) -> None:
     begin = time.monotonic()
     whole = unhindered(tmp_path / "whole")
     duration = time.monotonic() - begin
-    kills, number = 0, 0
+    kills, among_trials, number = 0, 0, 0
     while kills < NUM_KILLS:
         number += 1
         directory = tmp_path / f"study-{number}"
-        kills += kill_until_done(directory, rng, duration, NUM_KILLS - kills)
+        more, more_among_trials = kill_until_done(directory, rng, duration, NUM_KILLS - kills)
+        kills, among_trials = kills + more, among_trials + more_among_trials
         study = unhindered(directory)
         assert study.recommendation is not None
         assert whole.recommendation is not None
         assert study.recommendation.candidate == whole.recommendation.candidate
         assert [trial.number for trial in study.trials] == list(range(1, len(study.trials) + 1))
         assert (directory / "training_args.yaml").exists()
+    assert among_trials >= MIN_KILLS_AMONG_TRIALS
 
 
-def kill_until_done(directory: Path, rng: random.Random, duration: float, most: int) -> int:
-    """Start and kill until the study is done or so many kills are made; how many there were."""
-    kills = 0
+def kill_until_done(directory: Path, rng: random.Random, duration: float, most: int) -> tuple[int, int]:
+    """Start and kill until the study is done or so many kills are made; how many, and how many after a trial."""
+    kills, among_trials = 0, 0
     while kills < most:
         finished, before = finished_trials(directory), len(executed(directory))
-        process = start(directory)
-        wait_for_study(directory, process)
+        process = start_until(directory, SIGNS[kills % len(SIGNS)])
         time.sleep(rng.uniform(0, duration / 3))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
+            among_trials += len(executed(directory)) > before
         process.wait()
         again = finished & set(executed(directory)[before:])
         assert not again, f"finished trials were run again: {again}"
@@ -86,5 +95,5 @@ def kill_until_done(directory: Path, rng: random.Random, duration: float, most: 
             study = load_study(directory / "study.json")
             assert finished <= {trial.number for trial in study.trials} | finished_trials(directory)
             if study.recommendation is not None:
-                return kills
-    return kills
+                break
+    return kills, among_trials
