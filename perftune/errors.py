@@ -9,6 +9,7 @@ PerftuneError (1)
 ├── NoCandidateError (7)    no candidate completed
 ├── StudyFileError (8)      a study cannot be read
 ├── IsolationError (9)      the trial server cannot start or has died
+├── OutputWriteError (10)   the run folder cannot be written: disk full, read-only, no permission
 └── Interrupted (130)       the user pressed Ctrl-C
 """
 
@@ -71,6 +72,12 @@ class IsolationError(PerftuneError):
     """The process that trials are forked from cannot start or has died."""
 
     exit_code = 9
+
+
+class OutputWriteError(PerftuneError):
+    """The run folder cannot be written; what was written before is whole."""
+
+    exit_code = 10
 
 
 class Interrupted(PerftuneError):

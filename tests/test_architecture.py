@@ -14,7 +14,7 @@ LAYERS: list[set[str]] = [
     {"errors", "units", "statistics"},
     {"records"},
     {"devices"},
-    {"spec", "search", "trials", "emit", "renderers"},
+    {"spec", "search", "trials", "plan", "emit", "renderers"},
     {"tuner"},
     {"api", "cli"},
     {"", "__main__"},

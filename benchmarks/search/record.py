@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.search.landscape import Landscape, compact, next_to_record, read, shrink, write
-from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, Candidate, Knob
+from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, Candidate, Knob, Space
 from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trial import Purpose, StopRule, TrialRequest, WorkloadSource
@@ -53,14 +53,27 @@ def _start(path: Path, probe: ProbeSpec, survey: Survey, options: argparse.Names
         landscape = read(path)
         if landscape.device.name != survey.device.name or landscape.versions != survey.versions:
             raise SystemExit(f"{path}: recorded on another device or other versions; name another file")
-        return landscape
+        return _widened(landscape, _space(probe, survey, options))
+    return Landscape(
+        workload=probe.name, device=survey.device, versions=survey.versions, space=_space(probe, survey, options)
+    )
+
+
+def _widened(landscape: Landscape, space: Space) -> Landscape:
+    """The landscape over a larger space, if that holds all of its own: what was run is not run again."""
+    known = {knob.name: set(knob.values) for knob in landscape.space.knobs}
+    values = {knob.name: set(knob.values) for knob in space.knobs}
+    is_larger = known.keys() == values.keys() and all(known[name] <= values[name] for name in known)
+    return landscape.model_copy(update={"space": space}) if is_larger else landscape
+
+
+def _space(probe: ProbeSpec, survey: Survey, options: argparse.Namespace) -> Space:
     space = build_space(probe, survey)
     knobs = tuple(
         Knob(name=knob.name, values=(space.base.settings[knob.name],)) if knob.name in options.hold else knob
         for knob in space.knobs
     )
-    space = shrink(space.model_copy(update={"knobs": knobs}), options.max_candidates)
-    return Landscape(workload=probe.name, device=survey.device, versions=survey.versions, space=space)
+    return shrink(space.model_copy(update={"knobs": knobs}), options.max_candidates)
 
 
 def workload_source(probe: ProbeSpec) -> WorkloadSource:

@@ -1,4 +1,4 @@
-"""Tune every shipped probe, then run tuned, stock and the finders' sizes in turns; print and keep the ratios.
+"""Tune every shipped probe twice, then run tuned, stock and the finders' sizes in turns; print and keep the ratios.
 
 python -m benchmarks.tuned.compare --out benchmarks/tuned/results.json
 
@@ -26,24 +26,26 @@ from perftune.tuner import probe_study
 from perftune.tuner.requests import trial_request
 
 PROBES = Path(__file__).parents[2] / "probes"
-ROUNDS = 3
+ROUNDS = 4
+AGAIN = "second answer"
+"""The same probe, asked again."""
 
 
 def compare_probe(path: Path, folder: Path, minutes: float) -> dict[str, Any]:
-    """One probe: its study, then the paired runs."""
+    """One probe: its study, the same study again, then the paired runs."""
     probe = load_probe(path)
     probe = probe.model_copy(update={"budget": probe.budget.model_copy(update={"minutes": minutes})})
-    study = probe_study(probe, folder / path.stem)
-    assert study.recommendation is not None
-    tuned, base = study.recommendation.candidate, study.space.base
+    study, again = (probe_study(probe, folder / f"{path.stem}-{n}") for n in (1, 2))
+    tuned, base = chosen(study), study.space.base
     with ForkServerRunner(folder / f"{path.stem}-pairs") as runner:
         pairs = Pairs(study, runner)
-        rivals = {"stock": base, **_finders(study, tuned, pairs)}
+        rivals = {"stock": base, **_finders(study, tuned, pairs), AGAIN: chosen(again)}
         named = {"tuned": tuned, **rivals}
-        rounds = [{name: pairs.run(candidate) for name, candidate in named.items()} for _ in range(ROUNDS)]
+        rounds = [{name: pairs.run(named[name]) for name in turned(list(named), k)} for k in range(ROUNDS)]
     return {
         "probe": path.stem,
         "device": study.survey.device.name,
+        "minutes": minutes,
         "decision": study.recommendation.decision.value,
         "num_trials": len(study.trials),
         "search_seconds": round(sum(trial.wall_seconds for trial in study.trials), 1),
@@ -55,6 +57,18 @@ def compare_probe(path: Path, folder: Path, minutes: float) -> dict[str, Any]:
             if all(trials[name].measurement is not None for trials in rounds)
         },
     }
+
+
+def turned(names: list[str], number: int) -> list[str]:
+    """Another one is first in every round, so that none always follows the same."""
+    turn = number % len(names)
+    return names[turn:] + names[:turn]
+
+
+def chosen(study: Study) -> Candidate:
+    """What a finished study recommends."""
+    assert study.recommendation is not None
+    return study.recommendation.candidate
 
 
 def _finders(study: Study, tuned: Candidate, pairs: "Pairs") -> dict[str, Candidate]:
@@ -101,7 +115,7 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 def table(results: Sequence[dict[str, Any]]) -> str:
     """Markdown: one row a probe, the geometric means last."""
-    rivals = ("stock", "auto_find_batch_size", "lightning")
+    rivals = ("stock", "auto_find_batch_size", "lightning", AGAIN)
     lines = [f"| probe | trials | {' | '.join(f'tuned / {name}' for name in rivals)} | tuned settings |"]
     lines.append("|---|---|" + "---|" * (len(rivals) + 1))
     for result in results:

@@ -3,6 +3,7 @@
 import json
 import shlex
 
+from perftune.records.loading import load_lines
 from perftune.records.probe import Objective
 from perftune.records.recommendation import Decision, PairedComparison, Recommendation
 from perftune.records.study import Study
@@ -21,8 +22,7 @@ def provenance(study: Study, recommendation: Recommendation) -> list[str]:
         *_figures(study, recommendation),
         "",
         "Load it as it is:",
-        "    from transformers import HfArgumentParser, TrainingArguments",
-        '    (args,) = HfArgumentParser(TrainingArguments).parse_yaml_file("training_args.yaml")',
+        *(f"    {line}" for line in load_lines(study.survey, '"training_args.yaml"')),
     ]
 
 

@@ -71,6 +71,21 @@ def score(trial: Trial, objective: Objective) -> float:
     return samples_per_second(trial.measurement)
 
 
+SAMPLING = "train_sampling_strategy"
+
+
+def times_better(trial: Trial, reference: Trial, objective: Objective) -> float:
+    """How many times better a completed trial is than another: step by step where both saw the same samples in each.
+
+    Raises:
+        ValueError: one of the two did not complete, or has no tokens to count.
+    """
+    same_batches = trial.candidate.settings.get(SAMPLING) == reference.candidate.settings.get(SAMPLING)
+    if objective is not Objective.PEAK_MEMORY and same_batches and trial.measurement and reference.measurement:
+        return step_speedup(trial.measurement, reference.measurement)
+    return score(trial, objective) / score(reference, objective)
+
+
 def summarize(trials: Sequence[Trial], price_per_hour: float | None = None) -> Summary:
     """The figures of one candidate: medians over its completed trials, and its largest peak.
 

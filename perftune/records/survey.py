@@ -48,6 +48,8 @@ class Survey(Record):
     has_eval_dataset: bool
     arguments: dict[str, Any]
     """Every TrainingArguments field as the user's own run has it (JSON-able)."""
+    arguments_class: str = "transformers.training_args.TrainingArguments"
+    """Of the arguments that the user's Trainer has: a build may make its own from those that it is given."""
     argument_fields: tuple[str, ...]
     """The names that the installed transformers has."""
     base: dict[str, Setting]

@@ -4,6 +4,7 @@ import shlex
 
 from perftune.records.base import Setting
 from perftune.records.candidate import MICRO_BATCH, Candidate
+from perftune.records.loading import load_lines
 from perftune.records.probe import Objective
 from perftune.records.recommendation import Decision, Interval, Recommendation, Summary, TunedLine
 from perftune.records.study import Study
@@ -198,10 +199,7 @@ def next_steps(study: Study, path: str) -> list[str]:
     """Lines of code and shell that put the answer to use."""
     recommendation = recommended(study)
     lines = [f"export {name}={shlex.quote(clean(text))}" for name, text in recommendation.environment.items()]
-    lines += [
-        "from transformers import HfArgumentParser, TrainingArguments",
-        f"(args,) = HfArgumentParser(TrainingArguments).parse_yaml_file({clean(path)!r})",
-    ]
+    lines += [clean(line) for line in load_lines(study.survey, repr(clean(path)))]
     if recommendation.attn_implementation is not None:
         name = clean(recommendation.attn_implementation)
         lines.append(f"model = AutoModel….from_pretrained(…, attn_implementation={name!r})")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from perftune.records.candidate import Candidate, Space
 from perftune.records.probe import Objective
-from perftune.records.summary import score, step_speedup
+from perftune.records.summary import times_better
 from perftune.records.trial import Purpose, Trial
 from perftune.search.encoding import Encoding
 from perftune.search.model import Beliefs
@@ -106,16 +106,7 @@ class _Race:
     def ratio(self, index: int, other: int, num_rounds: int) -> tuple[float, float, float]:
         """How many times better one contender is than another over common rounds, with a 95 % interval."""
         runs = zip(self._runs[index][:num_rounds], self._runs[other][:num_rounds], strict=False)
-        return paired_ratio([(self._times_better(a, b), 1.0) for a, b in runs])
-
-    def _times_better(self, trial: Trial, reference: Trial) -> float:
-        if self._objective is Objective.PEAK_MEMORY or trial.measurement is None or reference.measurement is None:
-            return score(trial, self._objective) / score(reference, self._objective)
-        if trial.candidate.settings.get("train_sampling_strategy") != reference.candidate.settings.get(
-            "train_sampling_strategy"
-        ):
-            return score(trial, self._objective) / score(reference, self._objective)
-        return step_speedup(trial.measurement, reference.measurement)
+        return paired_ratio([(times_better(a, b, self._objective), 1.0) for a, b in runs])
 
     def best(self, num_rounds: int) -> int | None:
         """Of those with the most completed rounds, the one that beats the first of them by most."""

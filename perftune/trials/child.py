@@ -17,7 +17,7 @@ from perftune.records.study import write_atomically
 from perftune.records.trial import Failure, Measurement, Outcome, TrialRequest, TrialResult
 from perftune.trials.heartbeat import HeartbeatFile
 from perftune.trials.measure import measure
-from perftune.trials.protocol import result_name
+from perftune.trials.protocol import heartbeat_name, result_name
 from perftune.trials.session import DivergedError
 
 SILENT = {
@@ -31,9 +31,13 @@ SILENT = {
 """Environment that keeps reporting services quiet in a trial, also those that user code starts by itself."""
 
 
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
 def result_path(directory: Path) -> Path:
     """Where this process writes its result."""
-    return directory / result_name(int(os.environ.get("RANK", "0")))
+    return directory / result_name(_rank())
 
 
 def describe_failure(error: BaseException, device: TrainingDevice) -> Failure:
@@ -56,7 +60,7 @@ def describe_failure(error: BaseException, device: TrainingDevice) -> Failure:
 
 
 def _attempt(request: TrialRequest, directory: Path, device: TrainingDevice, entered: float) -> TrialResult:
-    heartbeat = HeartbeatFile(directory / "heartbeat.json", device.used_bytes)
+    heartbeat = HeartbeatFile(directory / heartbeat_name(_rank()), device.used_bytes)
     try:
         return TrialResult(measurement=_measured(request, directory, device, heartbeat, entered))
     except KeyboardInterrupt:

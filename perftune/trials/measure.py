@@ -13,6 +13,7 @@ from perftune.errors import WorkloadError
 from perftune.records.trial import Evaluation, Measurement, MemoryPeak, TrialRequest
 from perftune.statistics import num_warmup_steps
 from perftune.trials.arguments import training_arguments
+from perftune.trials.collective import SumOverProcesses, alone, sum_over_processes
 from perftune.trials.heartbeat import HeartbeatFile
 from perftune.trials.meter import StepMeter
 from perftune.trials.probed_trainer import watch
@@ -72,7 +73,12 @@ def lengthen(trainer: Trainer, num_steps: int, global_batch_size: int) -> None:
 
 
 def _train(
-    trainer: Trainer, request: TrialRequest, meter: StepMeter, peaks: PhasePeaks, heartbeat: HeartbeatFile
+    trainer: Trainer,
+    request: TrialRequest,
+    meter: StepMeter,
+    total: SumOverProcesses,
+    peaks: PhasePeaks,
+    heartbeat: HeartbeatFile,
 ) -> Session:
     worst = None
     if request.worst_batch:
@@ -86,7 +92,7 @@ def _train(
     def on_step(num_steps: int, seconds: float | None) -> None:
         heartbeat.beat("train" if num_steps else phase, num_steps, seconds)
 
-    session = Session(request, meter, worst, trainer.args.device, on_step, worst_batch_done)
+    session = Session(request, meter, worst, on_step, worst_batch_done, total)
     watch(trainer, session)
     args = trainer.args
     global_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * request.num_processes
@@ -157,8 +163,9 @@ def measure(
     args = training_arguments(request.arguments, directory, request.device)
     trainer = build_trainer(request.workload, args, request.attn_implementation)
     build_seconds = time.perf_counter() - begun
-    meter = StepMeter(device, request.num_processes)
-    session = _train(trainer, request, meter, peaks, heartbeat)
+    total = sum_over_processes(trainer.args.device) if request.num_processes > 1 else alone
+    meter = StepMeter(device, request.num_processes, total)
+    session = _train(trainer, request, meter, total, peaks, heartbeat)
     evaluation, evaluation_error = None, None
     if request.evaluate and trainer.eval_dataset is not None:
         heartbeat.beat("evaluate")
@@ -174,6 +181,7 @@ def measure(
         with _saving(trainer):
             trainer._save_checkpoint(trainer.model_wrapped, trial=None)  # noqa: SLF001 (what Trainer itself calls)
         peaks.close("save")
+        total((0.0,))  # no process removes the folder under another that still saves
     return Measurement(
         steps=meter.steps(),
         num_warmup_steps=num_warmup_steps(meter.step_seconds),

@@ -9,6 +9,7 @@ import torch
 
 from perftune.records.trial import Steps
 from perftune.trials.batches import BatchSize, batch_size
+from perftune.trials.collective import SumOverProcesses, alone
 
 
 class StepClock(Protocol):
@@ -28,12 +29,14 @@ class StepMeter:
     """Takes the time of each part of each optimizer step.
 
     A step runs from the request for its first micro-batch to the zeroed gradients. Its own arithmetic is done
-    between steps, so that it is in no figure.
+    between steps, so that it is in no figure. Times are those of this process; samples, tokens and the loss are
+    those of all processes.
     """
 
-    def __init__(self, clock: StepClock, num_processes: int = 1) -> None:
+    def __init__(self, clock: StepClock, num_processes: int = 1, total: SumOverProcesses = alone) -> None:
         self._clock = clock
         self._num_processes = num_processes
+        self._total = total
         self._rows: list[dict[str, float | int | None]] = []
         self._depth = 0
         self.begin_step()
@@ -95,7 +98,7 @@ class StepMeter:
         self._clock.synchronize()
         step_seconds = time.perf_counter() - self._start
         last = self._backward[-1][1] if self._backward else (self._forward[-1][1] if self._forward else end)
-        loss = float(torch.stack(self._losses).double().sum()) if self._losses else 0.0
+        loss, num_samples, num_tokens, num_padded_tokens = self._totals()
         self._rows.append(
             {
                 "step_seconds": step_seconds,
@@ -103,15 +106,27 @@ class StepMeter:
                 "forward_seconds": sum(self._clock.seconds_between(*span) for span in self._forward),
                 "backward_seconds": sum(self._clock.seconds_between(*span) for span in self._backward),
                 "optimizer_seconds": self._clock.seconds_between(last, end),
-                "num_samples": sum(batch.num_samples for batch in self._batches) * self._num_processes,
-                "num_tokens": sum(batch.num_tokens for batch in self._batches) * self._num_processes,
-                "num_padded_tokens": sum(batch.num_padded_tokens for batch in self._batches) * self._num_processes,
+                "num_samples": int(num_samples),
+                "num_tokens": int(num_tokens),
+                "num_padded_tokens": int(num_padded_tokens),
                 "loss": loss,
                 "grad_norm": None if grad_norm is None else float(grad_norm),
             }
         )
         self._batches, self._losses = [], []
         return loss
+
+    def _totals(self) -> Sequence[float]:
+        """Loss (the mean over processes, as the Trainer logs it), samples, tokens and padded tokens of the step."""
+        loss = float(torch.stack(self._losses).double().sum()) if self._losses else 0.0
+        return self._total(
+            (
+                loss / self._num_processes,
+                sum(batch.num_samples for batch in self._batches),
+                sum(batch.num_tokens for batch in self._batches),
+                sum(batch.num_padded_tokens for batch in self._batches),
+            )
+        )
 
     @property
     def step_seconds(self) -> list[float]:

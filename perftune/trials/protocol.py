@@ -44,6 +44,11 @@ class ForkRequest(NamedTuple):
     num_processes: int = 1
 
 
+def heartbeat_name(rank: int) -> str:
+    """The file that a rank beats in; the parent watches that of rank 0."""
+    return HEARTBEAT if rank == 0 else f"heartbeat-{rank}.json"
+
+
 def result_name(rank: int) -> str:
     """The file that a rank writes its result to."""
     return RESULT if rank == 0 else f"result-{rank}.json"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from perftune.records.trial import TrialRequest
+from perftune.trials.collective import SumOverProcesses, alone
 from perftune.trials.meter import StepMeter
 from perftune.trials.stopping import stop_reason
 
@@ -27,18 +28,18 @@ class Session:
         request: TrialRequest,
         meter: StepMeter,
         worst_micro_batch: Any,
-        device: torch.device,
         on_step: Callable[[int, float | None], None],
         on_worst_batch_done: Callable[[], None],
+        total: SumOverProcesses = alone,
     ) -> None:
         """
         Args:
             request: what was asked.
             meter: takes the times.
             worst_micro_batch: the heaviest micro-batch, collated; None when it is not to be run.
-            device: where collectives take their tensors.
             on_step: called after every optimizer step with the number of measured steps and the last one's seconds.
             on_worst_batch_done: called once the worst batch has been trained on.
+            total: sums over all processes of the trial.
         """
         self.meter = meter
         self.stopped_because: str | None = None
@@ -46,9 +47,9 @@ class Session:
         self._request = request
         self._worst = worst_micro_batch
         self._worst_steps_left = NUM_WORST_STEPS if worst_micro_batch is not None else 0
-        self._device = device
         self._on_step = on_step
         self._on_worst_batch_done = on_worst_batch_done
+        self._total = total
 
     @property
     def in_worst_batch(self) -> bool:
@@ -85,11 +86,8 @@ class Session:
 
     def _agree(self, reason: str | None) -> str | None:
         """All processes stop in the same step: the one that stops first decides."""
-        if self._request.num_processes == 1:
-            return reason
-        flag = torch.tensor([1 if reason else 0], device=self._device)
-        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-        return reason or ("interval" if int(flag) else None)
+        (num_stopping,) = self._total((1.0 if reason else 0.0,))
+        return reason or ("interval" if num_stopping else None)
 
 
 def _copy(batch: Any) -> Any:

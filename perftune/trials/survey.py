@@ -134,6 +134,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         mean_num_tokens=scanned.mean_num_tokens,
         has_eval_dataset=trainer.eval_dataset is not None,
         arguments={name: value for name, value in values.items() if name not in OUR_FIELDS},
+        arguments_class=f"{type(arguments_now).__module__}.{type(arguments_now).__qualname__}",
         argument_fields=field_names(),
         base=base_settings(trainer, tuple(support.values)),
         supported=support.values,

@@ -7,90 +7,34 @@ from typing import Any
 
 from perftune.records.base import Setting
 from perftune.records.candidate import ATTENTION, CHECKPOINTING, COMPILE, MICRO_BATCH, PRECISION, Candidate
-from perftune.records.probe import Objective
 from perftune.records.recommendation import (
     Decision,
     Interval,
-    PairedComparison,
     Recommendation,
     Rejection,
     Summary,
     TunedLine,
 )
 from perftune.records.study import Study
-from perftune.records.summary import steady, step_interval, step_speedup, summarize
+from perftune.records.summary import step_interval, summarize
 from perftune.records.trial import Purpose, Trial
 from perftune.search import bounds, leader
-from perftune.statistics import median_interval, paired_ratio
-from perftune.tuner.loop import ROUNDS_TO_TELL, Verified, describe, eval_rate, without_each_line
+from perftune.tuner.comparisons import (
+    PAIRED,
+    TRAINING,
+    carrier,
+    compare,
+    describe,
+    is_worth_it,
+    line_effect,
+    runs,
+    without_each_line,
+)
+from perftune.tuner.loop import ROUNDS_TO_TELL, Verified, eval_rate
 from perftune.tuner.requests import candidate_arguments, environment
 from perftune.units import format_bytes, format_seconds
 
-TRAINING = (Purpose.SEARCH, Purpose.RACE, Purpose.ABLATION)
 MAX_REJECTED = 24
-
-
-def runs(study: Study, candidate: Candidate, *purposes: Purpose) -> list[Trial]:
-    """Completed trials of a candidate, for these purposes."""
-    return [t for t in study.of(candidate) if t.purpose in purposes and t.measurement is not None]
-
-
-def compare(study: Study, candidate: Candidate, reference: Candidate) -> PairedComparison | None:
-    """Throughput (or, for that objective, memory saved) over a reference, from race trials of the same rounds."""
-    pairs = list(zip(runs(study, candidate, Purpose.RACE), runs(study, reference, Purpose.RACE), strict=False))
-    if not pairs or candidate == reference:
-        return None
-    ratios = [(_times_better(study, a, b), 1.0) for a, b in pairs]
-    value, low, high = paired_ratio(ratios)
-    return PairedComparison(
-        ratio=Interval(value=value, low=low, high=high),
-        num_pairs=len(pairs),
-        pairs=tuple((a.number, b.number) for a, b in pairs),
-    )
-
-
-def _times_better(study: Study, trial: Trial, reference: Trial) -> float:
-    assert trial.measurement is not None
-    assert reference.measurement is not None
-    if study.probe.objective is Objective.PEAK_MEMORY:
-        return reference.measurement.memory.peak_bytes / trial.measurement.memory.peak_bytes
-    return step_speedup(trial.measurement, reference.measurement)
-
-
-def is_worth_it(comparison: PairedComparison | None, worthwhile: float) -> bool:
-    """Whether the whole interval lies above the user's own, and the gain is one that matters."""
-    return comparison is not None and comparison.ratio.low > 1 and comparison.ratio.value >= 1 + worthwhile
-
-
-def line_effect(study: Study, candidate: Candidate, twin: Candidate) -> tuple[Interval | None, int | None]:
-    """What one line does: speed with it over without it, from neighbouring runs step by step; and bytes it adds."""
-    with_line, without = _neighbours(study, candidate, twin)
-    ratios: list[float] = []
-    for a, b in zip(with_line, without, strict=False):
-        assert a.measurement is not None
-        assert b.measurement is not None
-        fast, slow = steady(a.measurement).step_seconds, steady(b.measurement).step_seconds
-        ratios += [one / other for other, one in zip(fast, slow, strict=False)]
-    memory = None
-    if with_line and without:
-        memory = _peak(with_line) - _peak(without)
-    if len(ratios) < 2:
-        return None, memory
-    value, low, high = median_interval(ratios)
-    return Interval(value=value, low=low, high=high), memory
-
-
-def _neighbours(study: Study, candidate: Candidate, twin: Candidate) -> tuple[list[Trial], list[Trial]]:
-    """Runs of both: those that were taken in turns, or else whatever the search ran of them."""
-    for purposes in ((Purpose.ABLATION,), (Purpose.RACE,), TRAINING):
-        found = runs(study, candidate, *purposes), runs(study, twin, *purposes)
-        if all(found):
-            return found
-    return [], []
-
-
-def _peak(trials: Sequence[Trial]) -> int:
-    return int(median(t.measurement.memory.peak_bytes for t in trials if t.measurement is not None))
 
 
 def _field(study: Study, knob: str, value: Setting, own: Setting) -> tuple[str, Setting, Setting]:
@@ -124,7 +68,7 @@ def compile_cost(study: Study, candidate: Candidate, twin: Candidate) -> str | N
     The start of a trial is its wall time less the measured steps and the building of the workload. The worst batch is
     in it, of one candidate as of the other.
     """
-    compiled, eager = (runs(study, one, Purpose.ABLATION, Purpose.RACE) for one in (candidate, twin))
+    compiled, eager = (runs(study, one, *PAIRED) for one in (candidate, twin))
     if not compiled or not eager:
         return None
     cost = max(0.0, _start_seconds(compiled) - _start_seconds(eager))
@@ -148,11 +92,14 @@ def tuned_lines(study: Study, candidate: Candidate) -> tuple[TunedLine, ...]:
     lines = []
     base = study.space.base
     for knob, twin in without_each_line(candidate, base).items():
-        effect, memory_bytes = line_effect(study, candidate, twin)
+        measured = carrier(study, candidate, knob)
+        effect, memory_bytes = line_effect(study, measured, measured.replace(**{knob: base.settings[knob]}))
         failures = [t.failure for t in study.of(twin) if t.failure is not None]
         failed = failures[0].message if failures and effect is None else None
         field, value, own = _field(study, knob, candidate.settings[knob], base.settings[knob])
         reason = _reason(effect, memory_bytes, failed)
+        if effect is not None and measured != candidate:
+            reason += f", beside {describe(measured, candidate)}"
         if knob == COMPILE and (cost := compile_cost(study, candidate, twin)):
             reason += f"; {cost}"
         lines.append(
@@ -229,7 +176,7 @@ def best_eval_batch(study: Study, candidate: Candidate) -> int | None:
 
 
 def _summary(study: Study, candidate: Candidate) -> Summary | None:
-    trials = runs(study, candidate, Purpose.RACE) or runs(study, candidate, *TRAINING, Purpose.FINAL)
+    trials = runs(study, candidate, *PAIRED) or runs(study, candidate, *TRAINING, Purpose.FINAL)
     return summarize(trials, study.probe.target.price_per_hour) if trials else None
 
 
@@ -252,7 +199,7 @@ def _notes(study: Study, tuned: bool, verified: Verified | None) -> tuple[str, .
         notes.append(f"evaluation raised {final.evaluation_error}; its memory is not in the figures")
     if not tuned and base_runs:
         notes.append("nothing that was measured beats your own arguments by more than the noise and what matters")
-    if not tuned and base_runs and len(runs(study, study.space.base, Purpose.RACE)) < ROUNDS_TO_TELL:
+    if not tuned and base_runs and len(runs(study, study.space.base, *PAIRED)) < ROUNDS_TO_TELL:
         notes.append("the budget was too small for enough paired runs to prove a gain; give it more trials or minutes")
     if verified is None:
         notes.append("no contender passed the final checks")

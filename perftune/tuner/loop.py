@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from perftune.errors import NoCandidateError
 from perftune.records.candidate import Candidate
@@ -12,14 +13,17 @@ from perftune.search import Strategy, contenders, give_up_step_seconds, leader, 
 from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, scaled_by_accumulation
 from perftune.search.strategy import fits
 from perftune.trials.runner import TrialRunner
+from perftune.tuner.comparisons import PAIRED, compare, describe, is_idle, is_worth_it, runs, without_each_line
 from perftune.tuner.directory import STUDY
 from perftune.tuner.observer import Observer
 from perftune.tuner.requests import trial_request
 
-SEARCH_SHARE, RACE_SHARE, VERIFY_SHARE = 0.4, 0.7, 1.0
+SEARCH_SHARE, RACE_SHARE, EXPLAIN_SHARE, VERIFY_SHARE = 0.4, 0.65, 0.85, 1.0
 """Parts of the budget, in trials and in minutes, that are spent when a phase has to end. What is left is for the loss
-comparison, the final trial, which is run in any case, and the reasons."""
+comparison and the final trial, which are run in any case, and the evaluation batch."""
 MAX_ROUNDS = 4
+RACE_COST = 1.5
+"""A trial of the race looks longer than one of the search: about so many times its wall seconds."""
 ROUNDS_TO_TELL = 3
 """Fewer paired runs give no useful interval (Student's t: 12.7 at one degree of freedom, 4.3 at two)."""
 LOSS_STEPS, MORE_LOSS_STEPS = 24, 60
@@ -106,9 +110,7 @@ class Loop:
     def race(self) -> list[Candidate]:
         """Let the candidates that the search cannot tell apart run in turns; they are returned, best guess first."""
         probe, space = self.study.probe, self.study.space
-        num_trials = (RACE_SHARE - SEARCH_SHARE) * probe.budget.trials
-        most = max(1, int(num_trials / ROUNDS_TO_TELL) - 1)
-        racers = contenders(space, self.study.trials, probe.objective, most=most)
+        racers = contenders(space, self.study.trials, probe.objective, most=self._most_racers())
         if not racers:
             reasons = "; ".join(dict.fromkeys(t.failure.message for t in self.study.trials if t.failure))
             raise NoCandidateError(
@@ -123,10 +125,24 @@ class Loop:
             self.run(candidate, Purpose.RACE)
         return racers
 
+    def _most_racers(self) -> int:
+        """Contenders beside the user's own that the budget lets run often enough to tell."""
+        budget = self.study.probe.budget
+        searched = [trial for trial in self.study.trials if trial.purpose is Purpose.SEARCH]
+        each = RACE_COST * median([t.wall_seconds for t in searched if t.measurement is not None] or [1.0])
+        seconds = RACE_SHARE * budget.minutes * 60 - sum(trial.wall_seconds for trial in searched)
+        num_trials = min((RACE_SHARE - SEARCH_SHARE) * budget.trials, seconds / each)
+        return max(1, int(num_trials / ROUNDS_TO_TELL) - 1)
+
     def verify(self, ranking: Sequence[Candidate]) -> Verified | None:
-        """The first of the ranking that passes: loss first, then a final trial with everything in its memory."""
-        self._observer.on_phase("verify", "loss against the reference, then a fresh run with evaluation and checkpoint")
-        for candidate in ranking[:MAX_VERIFIED]:
+        """The first of the ranking that passes, without the lines that do nothing.
+
+        The loss is compared first, then comes a final trial with everything in its memory.
+        """
+        for candidate in map(self.simplify, ranking[:MAX_VERIFIED]):
+            self._observer.on_phase(
+                "verify", "loss against the reference, then a fresh run with evaluation and checkpoint"
+            )
             check = None
             if candidate != self.study.space.base:
                 check = self._check_loss(candidate)
@@ -179,18 +195,41 @@ class Loop:
         same = {knob: base.settings[knob] for knob in ("precision", "optim") if knob in base.settings}
         return self._once(candidate.replace(**same), Purpose.LOSS, num_steps)
 
-    def ablate(self, candidate: Candidate) -> None:
-        """Take each tuned line back to the user's own value, in turns with the winner, to see what it alone does."""
+    def simplify(self, candidate: Candidate) -> Candidate:
+        """The candidate without the lines that do nothing, if that is as good; each line is measured on the way."""
         base = self.study.space.base
         twins = without_each_line(candidate, base)
         if len(twins) < 2:
-            return
+            return candidate
         self._observer.on_phase("explain", "each tuned line taken back in turn")
-        for number in range(ABLATION_ROUNDS):
-            for twin in (candidate, *twins.values()):
-                done = [trial for trial in self.study.of(twin) if trial.purpose is Purpose.ABLATION]
-                if len(done) <= number and self._may(VERIFY_SHARE, reserved=1):
-                    self.run(twin, Purpose.ABLATION)
+        self._in_turns((candidate, *twins.values(), base), ABLATION_ROUNDS)
+        idle = {knob: base.settings[knob] for knob, twin in twins.items() if is_idle(self.study, candidate, twin)}
+        simpler = candidate.replace(**idle)
+        if simpler in (candidate, base):
+            return candidate
+        self._observer.on_phase("simplify", f"without {', '.join(idle)}")
+        self._in_turns((simpler, candidate, base), ROUNDS_TO_TELL)
+        return simpler if self._is_as_good(simpler, candidate) else candidate
+
+    def _in_turns(self, candidates: Sequence[Candidate], num_rounds: int) -> None:
+        """Run each so often for its reason, round by round, as the budget lets it."""
+        for number in range(num_rounds):
+            for candidate in candidates:
+                done = [trial for trial in self.study.of(candidate) if trial.purpose is Purpose.ABLATION]
+                failed = any(trial.measurement is None for trial in done)
+                if len(done) <= number and not failed and self._may(EXPLAIN_SHARE):
+                    self.run(candidate, Purpose.ABLATION)
+
+    def _is_as_good(self, simpler: Candidate, candidate: Candidate) -> bool:
+        worthwhile = self.study.probe.worthwhile
+        against_candidate = compare(self.study, simpler, candidate)
+        against_base = compare(self.study, simpler, self.study.space.base)
+        base_runs = bool(runs(self.study, self.study.space.base, *PAIRED))
+        return (
+            against_candidate is not None
+            and against_candidate.ratio.value > 1 - worthwhile
+            and (not base_runs or is_worth_it(against_base, worthwhile))
+        )
 
     def find_eval_batch(self, candidate: Candidate) -> None:
         """Larger evaluation batches until one fails or is no faster."""
@@ -215,19 +254,6 @@ def eval_rate(trial: Trial) -> float:
     """Evaluated samples per second; 0 for a trial that failed."""
     evaluation = trial.measurement.evaluation if trial.measurement else None
     return evaluation.num_samples / evaluation.seconds if evaluation else 0.0
-
-
-def without_each_line(candidate: Candidate, base: Candidate) -> dict[str, Candidate]:
-    """Knob -> the candidate with that knob at the user's own value, for each knob that differs."""
-    return {
-        knob: candidate.replace(**{knob: own}) for knob, own in base.settings.items() if candidate.settings[knob] != own
-    }
-
-
-def describe(candidate: Candidate, base: Candidate) -> str:
-    """What a candidate changes of the user's own arguments, in one line."""
-    changed = [f"{knob}={value}" for knob, value in candidate.settings.items() if base.settings.get(knob) != value]
-    return ", ".join(changed) or "your own arguments"
 
 
 def _why_not_final(final: Trial) -> str:

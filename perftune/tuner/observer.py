@@ -10,7 +10,8 @@ class Observer(Protocol):
     """Is told of everything, in order."""
 
     def on_phase(self, phase: str, text: str) -> None:
-        """A phase begins: ``survey``, ``search``, ``race``, ``verify``, ``explain``, ``evaluation`` or ``done``."""
+        """A phase begins: ``survey``, ``search``, ``race``, ``explain``, ``simplify``, ``verify``,
+        ``evaluation`` or ``done``."""
 
     def on_survey(self, study: Study) -> None:
         """The workload is known, or a study goes on."""

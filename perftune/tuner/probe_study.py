@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from perftune.devices import host
 from perftune.emit import training_args_json, training_args_yaml
-from perftune.errors import DeviceError, WorkloadError
+from perftune.errors import DeviceError, OutputWriteError, WorkloadError
 from perftune.records.candidate import Candidate
 from perftune.records.probe import ProbeSpec
 from perftune.records.recommendation import Recommendation
@@ -18,7 +18,8 @@ from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
 from perftune.renderers import html, markdown
 from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space, leader, winner
 from perftune.trials.runner import ForkServerRunner
-from perftune.tuner.answer import compare, is_worth_it, recommend, runs
+from perftune.tuner.answer import recommend
+from perftune.tuner.comparisons import compare, is_worth_it, runs
 from perftune.tuner.directory import (
     STUDY,
     differences,
@@ -75,9 +76,21 @@ def probe_study(
         OutputExistsError: another perftune is running there, or the folder holds trials of no study.
         WorkloadError: the workload cannot be built, or transformers refuses the written arguments.
         NoCandidateError: nothing completed.
+        OutputWriteError: the folder cannot be written.
         KeyboardInterrupt: the user stopped it; what was measured is written.
     """
-    observer = observer or SilentObserver()
+    try:
+        return _probe_study(probe, directory, strategy, observer or SilentObserver(), force, runner)
+    except OSError as error:
+        raise OutputWriteError(
+            f"{error.filename or directory}: cannot be written ({error.strerror or error}). Mend that and run the same "
+            "command: finished trials are kept"
+        ) from error
+
+
+def _probe_study(
+    probe: ProbeSpec, directory: Path, strategy: str, observer: Observer, force: bool, runner: RunnerFactory
+) -> Study:
     if force and directory.exists():
         with runner(directory):  # it has the folder to itself, so nothing is moved from under another perftune
             move_aside(directory)
@@ -193,8 +206,6 @@ def _answer(loop: Loop) -> Recommendation:
     ranking = _ranking(loop.study, racers)
     verified = loop.verify(ranking)
     if verified is not None:
-        if verified.candidate != loop.study.space.base:
-            loop.ablate(verified.candidate)
         loop.find_eval_batch(verified.candidate)
     return recommend(loop.study, verified, ranking, loop.rejected)
 

@@ -9,7 +9,7 @@ from perftune.errors import NoCandidateError, StudyMismatchError, WorkloadError
 from perftune.records.probe import Budget, Objective, Target
 from perftune.records.recommendation import Decision, Recommendation
 from perftune.records.study import Study, load_study
-from perftune.records.trial import Failure, Outcome, Purpose, TrialRequest
+from perftune.records.trial import Failure, Measurement, Outcome, Purpose, TrialRequest
 from perftune.tuner import SilentObserver, probe_study
 from perftune.units import MIB
 from tests.tuner.scripted import GLOBAL_BATCH, Physics, ScriptedRunner, probe
@@ -79,6 +79,51 @@ def test_every_tuned_line_has_its_own_measured_effect(tmp_path: Path) -> None:
         "per_device_train_batch_size",
         "gradient_accumulation_steps",
     }
+
+
+class FlatteringSearch(ScriptedRunner):
+    """While searching, one optimizer looks faster than it is in any later trial."""
+
+    def _measurement(self, request: TrialRequest) -> Measurement:
+        measurement = super()._measurement(request)
+        if request.purpose is not Purpose.SEARCH or request.candidate.settings["optim"] != "adamw_torch":
+            return measurement
+        faster = tuple(0.8 * seconds for seconds in measurement.steps.step_seconds)
+        steps = measurement.steps.model_copy(update={"step_seconds": faster})
+        return measurement.model_copy(update={"steps": steps})
+
+
+def test_a_line_that_does_nothing_is_taken_back(tmp_path: Path) -> None:
+    runner = FlatteringSearch()
+    study = run(tmp_path, runner)
+    found = answer(study)
+    raced = [request.candidate for request in runner.requests if request.purpose is Purpose.RACE]
+    assert any(c.settings["optim"] == "adamw_torch" and c.settings["precision"] == "bf16" for c in raced)
+    assert found.decision is Decision.TUNED
+    assert {line.field for line in found.lines} >= {"bf16", "per_device_train_batch_size"}
+    assert "optim" not in {line.field for line in found.lines}
+    assert all(line.speedup for line in found.lines if line.field != "gradient_accumulation_steps")
+    final = next(trial for trial in study.trials if trial.number == found.final_trial)
+    assert final.candidate == found.candidate
+    assert found.loss_check is not None
+    loss = next(trial for trial in study.trials if trial.number == found.loss_check.trials[0])
+    assert loss.candidate == found.candidate
+
+
+def test_a_line_that_does_something_stays_though_it_changes_little(tmp_path: Path) -> None:
+    runner = ScriptedRunner(physics=Physics(bf16_factor=0.9))
+    found = answer(run(tmp_path, runner))
+    assert found.candidate.settings["precision"] == "bf16"
+
+
+def test_the_race_has_no_more_contenders_than_the_minutes_let_tell_apart(tmp_path: Path) -> None:
+    def rounds(directory: Path, minutes: float) -> list[int]:
+        runner = ScriptedRunner()
+        run(directory, runner, budget=Budget(trials=200, minutes=minutes))
+        raced = [r.candidate.key for r in runner.requests if r.purpose is Purpose.RACE]
+        return sorted(raced.count(key) for key in set(raced))
+
+    assert len(rounds(tmp_path / "short", 1.0)) < len(rounds(tmp_path / "long", 60.0))
 
 
 def test_the_written_file_holds_the_answer_and_the_users_own(tmp_path: Path) -> None:
@@ -234,4 +279,4 @@ def test_the_observer_is_told_of_everything_in_order(tmp_path: Path) -> None:
             told.append("done")
 
     probe_study(probe(), tmp_path, runner=ScriptedRunner(), observer=Listens())
-    assert told == ["survey", "search", "race", "verify", "explain", "evaluation", "done"]
+    assert told == ["survey", "search", "race", "explain", "simplify", "verify", "evaluation", "done"]

@@ -1,0 +1,1 @@
+"""Prediction: what a training would need and how fast it would be on a device that is not there."""
