@@ -6,6 +6,7 @@ Nothing is averaged: noise, drift and cost are in it.
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -97,17 +98,11 @@ def _drop(name: str, values: list[Setting], base: Candidate) -> None:
     values.remove(ordered[min(inner, key=lambda i: ordered[i + 1] / ordered[i - 1])])
 
 
-def order(space: Space, repeats: int) -> list[Candidate]:
-    """Every candidate so many times, shuffled within each round, with the reference first and every few trials."""
-    plan = [space.base]
-    for repeat in range(repeats):
-        shuffled = space.candidates()
-        random.Random(repeat).shuffle(shuffled)
-        for candidate in shuffled:
-            if len(plan) % REFERENCE_EVERY == 0:
-                plan.append(space.base)
-            plan.append(candidate)
-    return [*plan, space.base]
+def shuffled(space: Space, repeat: int) -> list[Candidate]:
+    """Every candidate once, in another order for every repeat."""
+    candidates = space.candidates()
+    random.Random(repeat).shuffle(candidates)
+    return candidates
 
 
 class Truth:
@@ -172,11 +167,13 @@ def next_to_record(landscape: Landscape, repeats: int) -> Candidate | None:
 
     A truth is doubtful when the runs disagree, or when the candidate is near enough to the best to be mistaken for it.
     """
-    plan = order(landscape.space, repeats)
-    if len(landscape.trials) < len(plan):
-        return plan[len(landscape.trials)]
     if len(landscape.trials) % REFERENCE_EVERY == 0:
         return landscape.space.base
+    num_runs = Counter(trial.candidate.key for trial in landscape.trials)
+    for repeat in range(repeats):
+        missing = (c for c in shuffled(landscape.space, repeat) if num_runs[c.key] <= repeat)
+        if (candidate := next(missing, None)) is not None:
+            return candidate
     truth = Truth(landscape)
     doubtful = [
         candidate

@@ -12,7 +12,6 @@ from benchmarks.search.landscape import (
     compact,
     complete,
     next_to_record,
-    order,
     read,
     shrink,
     write,
@@ -58,10 +57,20 @@ def test_a_landscape_survives_its_file(landscape, tmp_path):
 def test_recording_goes_on_where_it_stopped(world):
     half = record(world, num_trials=20)
     assert len(half.trials) == 20
-    plan = order(half.space, 2)
-    assert [trial.candidate for trial in half.trials] == plan[:20]
-    assert next_to_record(half, 2) == plan[20]
+    longer = record(world, num_trials=40)
+    assert half.trials == longer.trials[:20]
+    assert next_to_record(half, 2) == longer.trials[20].candidate
     assert not complete(half)
+
+
+def test_a_wider_space_gets_only_what_is_missing(world, landscape):
+    wider = landscape.model_copy(update={"space": shrink(world.space, 64)})
+    known = {trial.candidate.key for trial in landscape.trials}
+    assert not complete(wider)
+    wider = record(world, landscape=wider)
+    assert complete(wider)
+    added = wider.trials[len(landscape.trials) :][: len(wider.space.candidates()) - len(landscape.space.candidates())]
+    assert all(trial.candidate.key not in known or trial.candidate == wider.space.base for trial in added)
 
 
 def test_every_candidate_is_run_twice_at_least_and_the_reference_often(landscape):
