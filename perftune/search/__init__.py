@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from perftune.search.baselines import GridSearch, RandomSearch
 from perftune.search.bounds import Bound, bounds, give_up_step_seconds
-from perftune.search.drift import drift
 from perftune.search.model import ModelSearch
 from perftune.search.race import contenders, leader, next_in_race, winner
 from perftune.search.space import build_space
@@ -33,7 +32,6 @@ __all__ = [
     "bounds",
     "build_space",
     "contenders",
-    "drift",
     "give_up_step_seconds",
     "leader",
     "next_in_race",

@@ -4,6 +4,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from perftune.records.candidate import MICRO_BATCH, Candidate, Space
 from perftune.records.probe import Objective
 from perftune.records.summary import score
@@ -72,13 +74,18 @@ def _ordered(name: str, values: tuple[Any, ...]) -> list[Any]:
     return sorted(values) if name == MICRO_BATCH else list(values)
 
 
+def _mixed(seed: int, num_trials: int) -> int:
+    """One number of both, alike for no two pairs: a sum would give seeds in a row the same draws, a trial apart."""
+    return int(np.random.SeedSequence([seed, num_trials]).generate_state(1)[0])
+
+
 def _replayed(space: Space, trials: Sequence[Trial], objective: Objective, seed: int) -> "optuna.Study":
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(seed=seed + len(trials), multivariate=True)
+        sampler = optuna.samplers.TPESampler(seed=_mixed(seed, len(trials)), multivariate=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     completed = [score(trial, objective) for trial in trials if trial.measurement is not None]
     worst = min(completed, default=0.0)

@@ -3,9 +3,9 @@ import random
 
 import pytest
 
+from benchmarks.search.drift import drift
 from perftune.records.candidate import MICRO_BATCH
 from perftune.records.trial import Outcome
-from perftune.search import drift
 
 SIZES = (1, 2, 8, 16)
 

@@ -156,9 +156,9 @@ def test_a_space_that_is_small_enough_stays():
 
 def test_the_main_search_needs_less_than_half_of_the_trials_of_tpe_here(landscape):
     truth = Truth(landscape)
-    ours = [play("model", landscape, truth, seed).num_trials_to_goal for seed in range(3)]
-    theirs = [play("tpe", landscape, truth, seed).num_trials_to_goal for seed in range(3)]
-    assert sorted(ours)[1] * 2 <= sorted(theirs)[1]
+    ours = [play("model", landscape, truth, seed).num_trials_to_goal for seed in range(5)]
+    theirs = [play("tpe", landscape, truth, seed).num_trials_to_goal for seed in range(5)]
+    assert sorted(ours)[2] * 2 <= sorted(theirs)[2]
 
 
 def test_the_table_has_a_row_per_search_and_one_over_all(landscape):

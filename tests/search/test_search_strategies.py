@@ -106,6 +106,12 @@ def test_seeds_give_different_random_orders(space):
     assert {candidate.key for candidate in first} == {space.base.key}
 
 
+def test_seeds_in_a_row_do_not_draw_the_same_a_trial_apart():
+    world = World(3)
+    first, second = (play(STRATEGIES["tpe"](seed), world, 8) for seed in (0, 1))
+    assert sum(a.candidate == b.candidate for a, b in zip(first[2:], second[1:], strict=False)) <= 2
+
+
 def test_random_orders_differ_by_seed(space, trial):
     known = [trial(0, space.base)]
     second = {STRATEGIES["random"](seed).propose(space, known, SAMPLES).key for seed in range(6)}
