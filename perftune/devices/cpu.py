@@ -6,6 +6,7 @@ from typing import Any
 from perftune.devices import process_memory
 from perftune.devices.out_of_memory import causes, is_host_out_of_memory, says
 from perftune.devices.training_device import Peak
+from perftune.records.device import Telemetry
 
 THREAD_TEXTS = ("can't start new thread", "Resource temporarily unavailable")
 """A thread whose stack does not fit under the cap; without a cap it is the number of threads that ran out."""
@@ -58,6 +59,10 @@ class CpuTrainingDevice:
     def lift_cap(self) -> None:
         """Undo `cap`."""
         process_memory.lift_memory_cap()
+
+    def telemetry(self) -> Telemetry | None:
+        """Nobody tells."""
+        return None
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether an exception says that the memory of the process ran out.

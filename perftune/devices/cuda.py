@@ -3,9 +3,10 @@
 Each function takes what it calls as its last arguments, so that a stand-in of just those functions can be passed.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import pynvml
 import torch
@@ -13,7 +14,7 @@ import torch
 from perftune.devices.out_of_memory import causes, is_host_out_of_memory, says
 from perftune.devices.training_device import Peak
 from perftune.errors import DeviceError
-from perftune.records.device import Device
+from perftune.records.device import Device, Telemetry
 
 OUT_OF_MEMORY_TEXTS = (
     "CUDA out of memory",  # c10/cuda/CUDACachingAllocator.cpp, where its type was lost on the way
@@ -42,20 +43,6 @@ THROTTLE_REASONS = {
     0x80: "power brake",
 }
 """Bits of nvmlDeviceGetCurrentClocksThrottleReasons that mean slower than this GPU can be. Source: nvml.h."""
-
-
-class Telemetry(NamedTuple):
-    """The state of a GPU at one moment; what the driver does not tell is None."""
-
-    sm_clock_mhz: int | None
-    max_sm_clock_mhz: int | None
-    temperature_celsius: int | None
-    power_watts: float | None
-    throttle_reasons: tuple[str, ...]
-    num_other_processes: int
-    """Processes of others that compute on this GPU: what disturbs a measurement."""
-    other_processes_bytes: int
-    """What those hold, as far as the driver tells."""
 
 
 def why_unavailable(torch_: Any = torch) -> str | None:
@@ -111,7 +98,7 @@ def driver_version(nvml: Any = pynvml) -> str | None:
         return str(nvml.nvmlSystemGetDriverVersion()) if is_there else None
 
 
-def telemetry(own_pids: frozenset[int], index: int = 0, torch_: Any = torch, nvml: Any = pynvml) -> Telemetry | None:
+def telemetry(own_pids: frozenset[int], index: int, torch_: Any = torch, nvml: Any = pynvml) -> Telemetry | None:
     """What a GPU is doing now; None where NVML does not know it.
 
     Args:
@@ -137,15 +124,17 @@ def _read_telemetry(handle: Any, own_pids: frozenset[int], nvml: Any) -> Telemet
 
     milliwatts = ask("nvmlDeviceGetPowerUsage")
     reasons = ask("nvmlDeviceGetCurrentClocksThrottleReasons") or 0
-    others = [p for p in ask("nvmlDeviceGetComputeRunningProcesses") or [] if p.pid not in own_pids]
+    processes = ask("nvmlDeviceGetComputeRunningProcesses") or []
+    others = [process for process in processes if process.pid not in own_pids]
+    is_told_apart = len(others) < len(processes)
     return Telemetry(
         sm_clock_mhz=ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
         max_sm_clock_mhz=ask("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_SM),
         temperature_celsius=ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
         power_watts=None if milliwatts is None else milliwatts / 1000,
         throttle_reasons=tuple(text for bit, text in THROTTLE_REASONS.items() if reasons & bit),
-        num_other_processes=len(others),
-        other_processes_bytes=sum(process.usedGpuMemory or 0 for process in others),
+        num_other_processes=len(others) if is_told_apart else None,
+        other_processes_bytes=sum(process.usedGpuMemory or 0 for process in others) if is_told_apart else None,
     )
 
 
@@ -169,7 +158,7 @@ class CudaTrainingDevice:
     kind = "cuda"
     memory_kind = "allocated"
 
-    def __init__(self, torch_: Any = torch) -> None:
+    def __init__(self, torch_: Any = torch, nvml: Any = pynvml) -> None:
         """
         Raises:
             DeviceError: there is no GPU here.
@@ -177,7 +166,7 @@ class CudaTrainingDevice:
         reason = why_unavailable(torch_)
         if reason is not None:
             raise DeviceError(f"target.device is cuda, but {reason}; or set target.device: cpu")
-        self._cuda = torch_.cuda
+        self._torch, self._cuda, self._nvml = torch_, torch_.cuda, nvml
 
     def synchronize(self) -> None:
         """Wait for every stream of the GPU."""
@@ -229,6 +218,10 @@ class CudaTrainingDevice:
     def lift_cap(self) -> None:
         """Let the caching allocator reserve all memory."""
         self._cuda.set_per_process_memory_fraction(1.0)
+
+    def telemetry(self) -> Telemetry | None:
+        """What NVML says of the GPU now."""
+        return telemetry(frozenset({os.getpid()}), self._cuda.current_device(), self._torch, self._nvml)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether the memory of the GPU, or of the process beside it, ran out."""

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple, Protocol
 
 from perftune.errors import DeviceError
+from perftune.records.device import Telemetry
 
 
 class Peak(NamedTuple):
@@ -59,6 +60,9 @@ class TrainingDevice(Protocol):
 
     def lift_cap(self) -> None:
         """Undo `cap`."""
+
+    def telemetry(self) -> Telemetry | None:
+        """Clocks, heat and what else is running on the device; None where nobody tells."""
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether an exception says that the memory of this device, or of the process, ran out."""

@@ -21,6 +21,21 @@ class Device(Record):
     driver: str | None = None
 
 
+class Telemetry(Record):
+    """The state of a GPU at one moment; what the driver does not tell is None."""
+
+    sm_clock_mhz: int | None
+    max_sm_clock_mhz: int | None
+    temperature_celsius: int | None
+    power_watts: float | None
+    throttle_reasons: tuple[str, ...]
+    num_other_processes: int | None
+    """Processes of others that compute on this GPU: what disturbs a measurement. None where the driver does not list
+    the asking process itself, as in a container: then nobody can be told apart."""
+    other_processes_bytes: int | None
+    """What those hold, as far as the driver tells."""
+
+
 class Versions(Record):
     """The software that decides what a number means."""
 

@@ -28,7 +28,7 @@ class PairedComparison(Record):
 
 
 class LossCheck(Record):
-    """Whether the loss follows the reference (stock precision and optimizer, same seed and data)."""
+    """Whether the loss follows the reference (the user's own arguments, same seed and data)."""
 
     num_steps: int
     relative_difference: Interval

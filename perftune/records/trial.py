@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from perftune.records.base import Record
 from perftune.records.candidate import Candidate
+from perftune.records.device import Telemetry
 
 
 class Outcome(str, Enum):
@@ -154,6 +155,8 @@ class Measurement(Record):
     build_seconds: float
     """Building the workload and the Trainer."""
     worst_batch_ran: bool = False
+    telemetry: Telemetry | None = None
+    """Of the GPU, right after the last step."""
     stopped_because: str
     """``interval``, ``cannot_win``, ``max_steps``, ``max_seconds``, ``exact_steps`` or ``training_ended``."""
 

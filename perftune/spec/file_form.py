@@ -251,7 +251,7 @@ class ProbeFile(Form):
     budget: BudgetForm = BudgetForm()
     """How much the probe may spend."""
     loss_tolerance: Fraction = Field(default=default_of(ProbeSpec, "loss_tolerance"), gt=0, le=1)
-    """How far the loss may lie from that of stock precision and optimizer, such as 0.02 or 2%."""
+    """How far the loss may lie from that of your own arguments, such as 0.02 or 2%."""
     worthwhile: Fraction = Field(default=default_of(ProbeSpec, "worthwhile"), ge=0, le=1)
     """The smallest gain in throughput that matters, such as 0.02 or 2%."""
     seed: Seed = default_of(ProbeSpec, "seed")

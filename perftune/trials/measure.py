@@ -166,6 +166,7 @@ def measure(
     total = sum_over_processes(trainer.args.device) if request.num_processes > 1 else alone
     meter = StepMeter(device, request.num_processes, total)
     session = _train(trainer, request, meter, total, peaks, heartbeat)
+    telemetry = device.telemetry()
     evaluation, evaluation_error = None, None
     if request.evaluate and trainer.eval_dataset is not None:
         heartbeat.beat("evaluate")
@@ -191,5 +192,6 @@ def measure(
         start_seconds=start_seconds,
         build_seconds=build_seconds,
         worst_batch_ran=bool(request.worst_batch),
+        telemetry=telemetry,
         stopped_because=session.stopped_because or "training_ended",
     )

@@ -203,9 +203,25 @@ def _notes(study: Study, tuned: bool, verified: Verified | None) -> tuple[str, .
         notes.append("the budget was too small for enough paired runs to prove a gain; give it more trials or minutes")
     if verified is None:
         notes.append("no contender passed the final checks")
+    notes += _disturbances(study)
     if not study.survey.worst_samples:
         notes.append("peaks are those of the measured batches: the worst batch of the data could not be found")
     return tuple(notes)
+
+
+def _disturbances(study: Study) -> list[str]:
+    """What the driver said of the GPU right after trials, as far as it makes their figures doubtful."""
+    seen = [m.telemetry for t in study.trials if (m := t.measurement) is not None and m.telemetry is not None]
+    notes = []
+    throttled = [each.throttle_reasons for each in seen if each.throttle_reasons]
+    if throttled:
+        reasons = ", ".join(sorted({reason for reasons in throttled for reason in reasons}))
+        notes.append(f"the GPU held its clock down after {len(throttled)} of {len(seen)} trials: {reasons}")
+    shared = [each.other_processes_bytes or 0 for each in seen if each.num_other_processes]
+    if shared:
+        held = f"; they held up to {format_bytes(max(shared))}" if max(shared) else ""
+        notes.append(f"others computed on the GPU during {len(shared)} of {len(seen)} trials{held}")
+    return notes
 
 
 def recommend(

@@ -26,6 +26,7 @@ from perftune.tuner.directory import (
     move_aside,
     refuse_foreign_trials,
     refuse_if_different,
+    remove_unfinished,
     stored_study,
 )
 from perftune.tuner.loop import Loop, Verified
@@ -95,6 +96,7 @@ def _probe_study(
         with runner(directory):  # it has the folder to itself, so nothing is moved from under another perftune
             move_aside(directory)
     with runner(directory) as running:
+        remove_unfinished(directory)
         stored = stored_study(directory)
         if stored is None:
             refuse_foreign_trials(directory)

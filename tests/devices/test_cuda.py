@@ -43,6 +43,9 @@ class FakeCuda:
     def is_available(self) -> bool:
         return bool(self.names)
 
+    def current_device(self) -> int:
+        return 0
+
     def device_count(self) -> int:
         return len(self.names)
 
@@ -296,8 +299,15 @@ def test_what_the_driver_does_not_tell_is_none() -> None:
     seen = cuda.telemetry(frozenset(), 0, gpu, FakeNvml(knows_power=False))
     assert seen is not None
     assert seen.power_watts is None
+    assert (seen.num_other_processes, seen.other_processes_bytes) == (None, None)
     assert cuda.telemetry(frozenset(), 0, gpu, FakeNvml(has_driver=False)) is None
     assert cuda.telemetry(frozenset(), 0, gpu, FakeNvml(uuids=("MIG-other",))) is None
+
+
+def test_a_training_gpu_tells_of_itself() -> None:
+    seen = cuda.CudaTrainingDevice(fake_torch(FakeCuda("GPU")), FakeNvml()).telemetry()
+    assert seen is not None
+    assert seen.temperature_celsius == 71
 
 
 def test_the_device_is_a_training_device() -> None:

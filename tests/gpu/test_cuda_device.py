@@ -109,8 +109,8 @@ def test_a_supported_precision_is_faster_than_fp32(gpu: TrainingDevice, precisio
 
 def test_telemetry_knows_this_process() -> None:
     torch.ones(1, device="cuda")
-    seen = cuda.telemetry(frozenset({os.getpid()}))
+    seen = cuda.telemetry(frozenset({os.getpid()}), torch.cuda.current_device())
     if seen is None:
         pytest.skip("NVML does not know this GPU (MIG, or no driver library)")
     assert seen.sm_clock_mhz is None or seen.sm_clock_mhz > 0
-    assert seen.num_other_processes >= 0
+    assert seen.num_other_processes is None or seen.num_other_processes >= 0
