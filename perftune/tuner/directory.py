@@ -40,7 +40,7 @@ UNFINISHED = re.compile(r"\.(study\.json|training_args\.(yaml|json)|report\.(md|
 
 def remove_unfinished(directory: Path) -> None:
     """Remove half-written files; nobody else may be writing to the folder."""
-    for path in directory.iterdir():
+    for path in directory.glob(".*"):
         if UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)
 

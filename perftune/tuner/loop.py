@@ -9,7 +9,7 @@ from perftune.records.candidate import Candidate
 from perftune.records.recommendation import LossCheck, Rejection
 from perftune.records.study import Study, save_study
 from perftune.records.trial import Outcome, Purpose, Trial
-from perftune.search import Strategy, contenders, give_up_step_seconds, leader, next_in_race
+from perftune.search import Strategy, contenders, give_up_step_seconds, leader, next_in_race, winner
 from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, scaled_by_accumulation
 from perftune.search.strategy import fits
 from perftune.trials.runner import TrialRunner
@@ -29,6 +29,8 @@ ROUNDS_TO_TELL = 3
 LOSS_STEPS, MORE_LOSS_STEPS = 24, 60
 ABLATION_ROUNDS = 2
 EVAL_BATCHES = (8, 16, 32, 64, 128, 256)
+NUM_CHECKS = 5
+"""Trials of the loss comparison, which may be repeated with more steps, and the final one."""
 MAX_VERIFIED = 3
 """Contenders that are verified, one after the other, before the user's own arguments are kept."""
 
@@ -123,7 +125,25 @@ class Loop:
             if candidate is None:
                 break
             self.run(candidate, Purpose.RACE)
+        self._prove(racers)
         return racers
+
+    def _prove(self, racers: Sequence[Candidate]) -> None:
+        """Let the best and the user's own go on when the race had to end before a gain could be told at all.
+
+        Without it a large gain is measured and then kept from the user, because two pairs have no useful interval.
+        """
+        probe, base = self.study.probe, self.study.space.base
+        best = winner(racers, self.study.trials, probe.objective)
+        if best is None or best == base:
+            best = racers[0]
+        if best == base or base not in racers:
+            return
+        while self._may(VERIFY_SHARE, reserved=NUM_CHECKS):
+            candidate = next_in_race([best, base], self.study.trials, probe.objective, probe.worthwhile, ROUNDS_TO_TELL)
+            if candidate is None:
+                return
+            self.run(candidate, Purpose.RACE)
 
     def _most_racers(self) -> int:
         """Contenders beside the user's own that the budget lets run often enough to tell."""

@@ -126,6 +126,19 @@ def test_the_race_has_no_more_contenders_than_the_minutes_let_tell_apart(tmp_pat
     assert len(rounds(tmp_path / "short", 1.0)) < len(rounds(tmp_path / "long", 60.0))
 
 
+def test_a_large_gain_is_proved_though_the_race_had_to_end_early(tmp_path: Path) -> None:
+    def study(minutes: float, name: str) -> Study:
+        return run(tmp_path / name, ScriptedRunner(), budget=Budget(trials=200, minutes=minutes))
+
+    seconds = study(60.0, "long").trials[0].wall_seconds
+    for num_trials in (10, 14, 18):
+        found = study(num_trials * seconds / 60, str(num_trials))
+        assert answer(found).decision is Decision.TUNED
+        assert answer(found).comparison is not None
+        spent = sum(t.wall_seconds for t in found.trials if t.purpose in {Purpose.SEARCH, Purpose.RACE})
+        assert spent <= (num_trials + 1) * seconds
+
+
 def test_the_written_file_holds_the_answer_and_the_users_own(tmp_path: Path) -> None:
     study = run(tmp_path, ScriptedRunner())
     written = yaml.safe_load((tmp_path / "training_args.yaml").read_text())
