@@ -134,7 +134,7 @@ class Loop:
         Without it a large gain is measured and then kept from the user, because two pairs have no useful interval.
         """
         probe, base = self.study.probe, self.study.space.base
-        best = winner(racers, self.study.trials, probe.objective)
+        best = winner(self.study.space, racers, self.study.trials, probe.objective)
         if best is None or best == base:
             best = racers[0]
         if best == base or base not in racers:

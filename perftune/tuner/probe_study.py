@@ -190,7 +190,7 @@ def _adopt(loop: Loop, runner: Runner) -> None:
 def _ranking(study: Study, racers: Sequence[Candidate]) -> list[Candidate]:
     """Contenders that are worth it, best first by the race, or by the search without one; the user's own last."""
     objective = study.probe.objective
-    first = winner(racers, study.trials, objective) or racers[0]
+    first = winner(study.space, racers, study.trials, objective) or racers[0]
     raced = [candidate for candidate in racers if candidate not in (first, study.space.base)]
     ordered = [first, *(candidate for candidate in raced if candidate != first)]
     base_runs = bool(runs(study, study.space.base, Purpose.SEARCH, Purpose.RACE))

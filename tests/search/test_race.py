@@ -33,10 +33,10 @@ def times(field, *seconds):
     return {candidate.key: value for candidate, value in zip(field, seconds, strict=True)}
 
 
-def test_the_fastest_wins_and_the_slow_drop_out_early(field, trial):
+def test_the_fastest_wins_and_the_slow_drop_out_early(space, field, trial):
     trials = race(field, times(field, 1.1, 1.0, 1.5, 2.0), trial)
     runs = [sum(t.candidate == candidate for t in trials) for candidate in field]
-    assert winner(field, trials, SAMPLES) == field[1]
+    assert winner(space, field, trials, SAMPLES) == field[1]
     assert runs[3] < 8
     assert runs[1] == max(runs)
 
@@ -59,21 +59,21 @@ def test_the_race_stops_when_rounds_are_spent(field, trial):
 
 
 @pytest.mark.parametrize("slower", [2.0, 4.0])
-def test_drift_within_the_race_does_not_change_the_winner(field, trial, slower):
+def test_drift_within_the_race_does_not_change_the_winner(space, field, trial, slower):
     trials = race(field, times(field, 1.1, 1.0, 1.5, 2.0), trial, drift=lambda n: slower if n >= 6 else 1.0)
-    assert winner(field, trials, SAMPLES) == field[1]
+    assert winner(space, field, trials, SAMPLES) == field[1]
 
 
-def test_one_that_fails_is_out(field, trial):
+def test_one_that_fails_is_out(space, field, trial):
     trials = race(field, times(field, 1.1, 1.0, 1.5, 2.0), trial, fail={field[1].key})
     assert sum(t.candidate == field[1] for t in trials) == 1
-    assert winner(field, trials, SAMPLES) == field[0]
+    assert winner(space, field, trials, SAMPLES) == field[0]
 
 
-def test_no_race_with_less_than_two(field):
+def test_no_race_with_less_than_two(space, field):
     assert next_in_race(field[:1], [], SAMPLES, 0.02, 5) is None
     assert next_in_race([], [], SAMPLES, 0.02, 5) is None
-    assert winner(field, [], SAMPLES) is None
+    assert winner(space, field, [], SAMPLES) is None
 
 
 def test_the_race_is_a_function_of_its_trials(field, trial):
