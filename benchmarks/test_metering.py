@@ -1,4 +1,4 @@
-"""What watching costs: one training in which every other step is watched, compared with the step beside it.
+"""What watching costs: one training that is watched and left alone in turns, compared with the turn beside it.
 
 pytest benchmarks/test_metering.py --benchmark-enable -s
 """
@@ -6,7 +6,7 @@ pytest benchmarks/test_metering.py --benchmark-enable -s
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import torch
@@ -21,9 +21,12 @@ from perftune.trials.meter import StepMeter
 from perftune.trials.probed_trainer import watch
 from perftune.trials.session import Session
 
-NUM_PAIRS, NUM_WARMUP_STEPS = 400, 20
+NUM_PAIRS, NUM_WARMUP_STEPS = 120, 20
+STEPS_OF_A_TURN = 10
+"""The first step of a turn is left out: putting the watch on costs it 1 ms, once in a trial and not in every step."""
 STEPS_OF_A_TRIAL = 24
 """As many as a race trial measures at most; deciding when to stop costs more the more steps there are."""
+NUM_STEPS = 2 * NUM_PAIRS * STEPS_OF_A_TURN + NUM_WARMUP_STEPS
 WIDTH = 1500
 """A step of about 20 ms on two cores."""
 
@@ -40,24 +43,26 @@ class Model(torch.nn.Module):
         return {"loss": self.layers(x).square().mean()}
 
 
-class EveryOther(TrainerCallback):
-    """Puts the watch on and takes it off between steps, and notes when each step ended.
-
-    Steps come in pairs, watched first in one pair and bare first in the next.
-    """
+class InTurns(TrainerCallback):
+    """Puts the watch on and takes it off between steps, and notes how long the steps of each turn took."""
 
     def __init__(self, folder: Path) -> None:
         self.seconds: dict[bool, list[float]] = {True: [], False: []}
         self._folder, self._watching, self._num_steps = folder, ExitStack(), 0
         self._is_watched, self._begun = False, 0.0
+        self._of_turn: list[float] = []
         self.trainer: Any = None
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Note the step; watch the next, or not."""
-        if self._num_steps >= NUM_WARMUP_STEPS:
-            self.seconds[self._is_watched].append(time.perf_counter() - self._begun)
+        """Note the step; watch the next, or not. Steps count from the first that is timed, turns as well."""
+        turn, step = divmod(self._num_steps - NUM_WARMUP_STEPS, STEPS_OF_A_TURN)
+        if turn >= 0 and step > 0:
+            self._of_turn.append(time.perf_counter() - self._begun)
+            if step == STEPS_OF_A_TURN - 1:
+                self.seconds[self._is_watched].append(mean(self._of_turn))
+                self._of_turn = []
         self._num_steps += 1
-        wanted = self._num_steps % 4 in (0, 3)
+        wanted = (self._num_steps - NUM_WARMUP_STEPS) // STEPS_OF_A_TURN % 2 == 0
         if wanted != self._is_watched:
             self._put_on() if wanted else self._watching.close()
             self._is_watched = wanted
@@ -88,17 +93,18 @@ class EveryOther(TrainerCallback):
         return Session(request, self._meter, None, on_step, lambda: None)
 
 
-def train(folder: Path) -> EveryOther:
+def train(folder: Path) -> InTurns:
     torch.manual_seed(0)
     args = TrainingArguments(
-        output_dir=str(folder), max_steps=2 * NUM_PAIRS + NUM_WARMUP_STEPS, per_device_train_batch_size=64,
+        output_dir=str(folder), max_steps=NUM_STEPS, per_device_train_batch_size=64,
         use_cpu=True, report_to=[], disable_tqdm=True, logging_strategy="no", save_strategy="no",
     )  # fmt: skip
-    data = [{"x": torch.randn(WIDTH)} for _ in range(256)]
-    every_other = EveryOther(folder)
-    every_other.trainer = Trainer(model=Model(), args=args, train_dataset=data, callbacks=[every_other])
-    every_other.trainer.train()
-    return every_other
+    # One epoch for all steps: the start of an epoch costs a step more, and every fourth would be one.
+    data = [{"x": torch.randn(WIDTH)} for _ in range(256)] * (NUM_STEPS // 4 + 1)
+    in_turns = InTurns(folder)
+    in_turns.trainer = Trainer(model=Model(), args=args, train_dataset=data, callbacks=[in_turns])
+    in_turns.trainer.train()
+    return in_turns
 
 
 def test_metering_costs_little(benchmark: Any, tmp_path: Path) -> None:
