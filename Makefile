@@ -37,7 +37,8 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
-	$(BIN)/python -m pytest benchmarks --benchmark-enable
+	$(BIN)/python -m pytest benchmarks --benchmark-enable -s
+	$(BIN)/python -m benchmarks.search.compare benchmarks/search/landscapes/*.json
 
 clean:
 	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks *.egg-info
