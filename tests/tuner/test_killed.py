@@ -14,8 +14,9 @@ from tests.tuner.light_entries import EXECUTED
 NUM_KILLS = 50
 MIN_KILLS_AMONG_TRIALS = 10
 """So many must come after a start has run a trial of its own, or the test has killed only what was starting."""
-SIGNS = (".lock", "survey/result.json", "survey/result.json", "survey/result.json")
-"""What the moments are counted from, in turns: the first thing that perftune does, and the end of the survey."""
+SIGNS = (".lock", "survey/result.json", "a trial", "a trial")
+"""What the moments are counted from, in turns: the first thing that perftune does, the end of the survey, and the first
+trial that a start has run itself."""
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import functools, sys
@@ -37,8 +38,13 @@ def start(directory: Path) -> subprocess.Popen[bytes]:
 def start_until(directory: Path, sign: str) -> subprocess.Popen[bytes]:
     """Starting Python is not what is tested: the moments are counted from a file that this start has written."""
     (directory / sign).unlink(missing_ok=True)
+    num_before = len(executed(directory))
     process = start(directory)
-    while process.poll() is None and not (directory / sign).exists():
+
+    def has_come() -> bool:
+        return len(executed(directory)) > num_before if sign == "a trial" else (directory / sign).exists()
+
+    while process.poll() is None and not has_come():
         time.sleep(0.005)
     return process
 
