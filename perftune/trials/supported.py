@@ -139,10 +139,25 @@ def _add_field_knobs(support: Support, trainer: Trainer, device: str, num_cores:
         support.add("use_liger_kernel", [False, True])
     else:
         support.none("use_liger_kernel", "Liger kernels need the package liger-kernel and a CUDA device")
-    if SAMPLING in names and hasattr(trainer.train_dataset, "__len__"):
-        support.add(SAMPLING, ["random", "group_by_length"])
-    else:
+    if SAMPLING not in names or not hasattr(trainer.train_dataset, "__len__"):
         support.none(SAMPLING, "the installed transformers has no such field, or the data set has no length")
+    elif not _ends(trainer.train_dataset):
+        support.none(
+            SAMPLING, "a loop over the data set never ends: its __getitem__ raises no IndexError at its length"
+        )
+    else:
+        support.add(SAMPLING, ["random", "group_by_length"])
+
+
+def _ends(dataset: Any) -> bool:
+    """Whether a loop over the data set ends: transformers loops to find the lengths, and hangs if it does not."""
+    if hasattr(dataset, "__iter__"):
+        return True
+    try:
+        dataset[len(dataset)]
+    except Exception:  # noqa: BLE001 (an IndexError ends the loop, another error the trial)
+        return True
+    return False
 
 
 def supported(trainer: Trainer, device: str, num_cores: int, named: dict[str, tuple[Setting, ...]]) -> Support:

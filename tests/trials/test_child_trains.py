@@ -100,6 +100,20 @@ def test_tokens_are_counted_without_padding(runs: Runs) -> None:
     assert steps.num_padded_tokens == tuple(4 * max(a) + 4 * max(b) for a, b in halves)
 
 
+def test_grouping_by_length_is_trained_with_and_pads_less(runs: Runs) -> None:
+    def padding(strategy: str) -> float:
+        steps = runs.measured("listed", exact_steps=6, arguments={"train_sampling_strategy": strategy}).steps
+        assert steps.num_samples == (GLOBAL_BATCH,) * 6
+        return sum(steps.num_padded_tokens) / sum(steps.num_tokens)
+
+    assert 1 <= padding("group_by_length") < padding("random")
+
+
+def test_grouping_by_length_needs_data_that_end(runs: Runs) -> None:
+    assert "group_by_length" in runs.survey("listed").supported["train_sampling_strategy"]
+    assert "never ends" in runs.survey("plain").unsupported["train_sampling_strategy"]["*"]
+
+
 def test_losses_and_gradients_are_those_of_the_bare_trainer(runs: Runs, tmp_path: Path) -> None:
     import importlib.util
 

@@ -72,6 +72,10 @@ def plain(args: TrainingArguments, cls: type[Trainer] = Trainer, **kwargs: Any) 
     )
 
 
+def listed(args: TrainingArguments) -> Trainer:
+    return plain(args, train_dataset=[sample(index) for index in range(96)])
+
+
 def without_length(args: TrainingArguments) -> Trainer:
     return plain(args, train_dataset=Stream())
 
