@@ -103,6 +103,13 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what `write_atomically` leaves of a file when it is killed; nobody else may be writing it."""
+    for fresh in path.parent.glob(f".{path.name}.*"):
+        if fresh.suffix[1:].isdecimal():
+            fresh.unlink(missing_ok=True)
+
+
 def save_study(study: Study, path: Path) -> None:
     """Write a study whole or not at all."""
     write_atomically(path, study.model_dump_json(indent=1) + "\n")

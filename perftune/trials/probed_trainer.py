@@ -1,7 +1,6 @@
 """The user's own Trainer to the same Trainer, watched: subclassed at run time, with nothing of it replaced."""
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -89,16 +88,11 @@ def reporting_callbacks(trainer: Trainer) -> list[TrainerCallback]:
     ]
 
 
-@cache
-def _probed(own: type) -> type:
-    return type("Probed" + own.__name__, (ProbeMixin, own), {})
-
-
 def watch(trainer: Any, session: Session) -> None:
     """Make a Trainer a watched one, in place: its state, callbacks, collator and optimizer stay as they are."""
     for callback in reporting_callbacks(trainer):
         trainer.remove_callback(callback)
-    own: type = type(trainer)
-    trainer.__class__ = _probed(own)
+    own = type(trainer)
+    trainer.__class__ = type("Probed" + own.__name__, (ProbeMixin, own), {})
     trainer.perftune_session = session
     trainer.add_callback(StepEnds(session))

@@ -1,6 +1,5 @@
 """A run folder to the study in it: begun, gone on with, or refused when it was measured on something else."""
 
-import re
 from pathlib import Path
 
 from perftune.errors import OutputExistsError, StudyMismatchError
@@ -32,17 +31,6 @@ def move_aside(directory: Path) -> Path | None:
         number += 1
     directory.rename(aside)
     return aside
-
-
-UNFINISHED = re.compile(r"\.(study\.json|training_args\.(yaml|json)|report\.(md|html))\.\d+")
-"""What `write_atomically` leaves when it is killed."""
-
-
-def remove_unfinished(directory: Path) -> None:
-    """Remove half-written files; nobody else may be writing to the folder."""
-    for path in directory.glob(".*"):
-        if UNFINISHED.fullmatch(path.name):
-            path.unlink(missing_ok=True)
 
 
 def differences(study: Study, probe: ProbeSpec, strategy: str, survey: Survey | None = None) -> list[str]:

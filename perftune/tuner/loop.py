@@ -134,9 +134,7 @@ class Loop:
         Without it a large gain is measured and then kept from the user, because two pairs have no useful interval.
         """
         probe, base = self.study.probe, self.study.space.base
-        best = winner(self.study.space, racers, self.study.trials, probe.objective)
-        if best is None or best == base:
-            best = racers[0]
+        best = winner(self.study.space, racers, self.study.trials, probe.objective) or racers[0]
         if best == base or base not in racers:
             return
         while self._may(VERIFY_SHARE, reserved=NUM_CHECKS):

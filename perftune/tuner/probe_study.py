@@ -12,7 +12,7 @@ from perftune.errors import DeviceError, OutputWriteError, WorkloadError
 from perftune.records.candidate import Candidate
 from perftune.records.probe import ProbeSpec
 from perftune.records.recommendation import Recommendation
-from perftune.records.study import Study, save_study, write_atomically
+from perftune.records.study import Study, remove_unfinished, save_study, write_atomically
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
 from perftune.renderers import html, markdown
@@ -26,12 +26,12 @@ from perftune.tuner.directory import (
     move_aside,
     refuse_foreign_trials,
     refuse_if_different,
-    remove_unfinished,
     stored_study,
 )
 from perftune.tuner.loop import Loop, Verified
 from perftune.tuner.observer import Observer, SilentObserver
 from perftune.tuner.requests import workload_source
+from perftune.tuner.run_folder import OUTPUTS
 
 
 class Runner(Protocol):
@@ -96,7 +96,8 @@ def _probe_study(
         with runner(directory):  # it has the folder to itself, so nothing is moved from under another perftune
             move_aside(directory)
     with runner(directory) as running:
-        remove_unfinished(directory)
+        for name in (STUDY, *OUTPUTS):
+            remove_unfinished(directory / name)
         stored = stored_study(directory)
         if stored is None:
             refuse_foreign_trials(directory)

@@ -10,7 +10,7 @@ from perftune.records.study import Study
 from perftune.tuner.directory import STUDY, stored_study
 
 RUNS = Path("runs")
-OUTPUTS = ("training_args.yaml", "training_args.json", "report.md", "report.html")
+OUTPUTS = ("training_args.yaml", "training_args.json", "training_args.best_so_far.yaml", "report.md", "report.html")
 
 
 @dataclass(frozen=True)

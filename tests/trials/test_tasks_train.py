@@ -117,7 +117,11 @@ def real_workload(task: Task, path: Path, tokenizer: Path, **data: Any) -> Model
 def test_every_task_trains_on_synthetic_data(task: Task, tmp_path: Path) -> None:
     small = {} if task is Task.IMAGE_CLASSIFICATION else {"vocab_size": 50}
     data = SyntheticData(num_samples=20, mean_length=8, max_length=16, image_size=8, num_classes=3)
-    train(ModelWorkload(config=MODELS[task] | small, task=task, data=data), tmp_path)
+    trainer = train(ModelWorkload(config=MODELS[task] | small, task=task, data=data), tmp_path)
+    samples = [trainer.train_dataset[index] for index in range(len(trainer.train_dataset))]
+    assert len(samples) == 20
+    sizes = {len(sample["pixel_values" if task is Task.IMAGE_CLASSIFICATION else "input_ids"]) for sample in samples}
+    assert sizes == {3} if task is Task.IMAGE_CLASSIFICATION else len(sizes) > 1 and max(sizes) <= 16
 
 
 @pytest.mark.parametrize("task", Task)

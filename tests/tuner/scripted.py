@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from perftune.records.candidate import PRECISION, Candidate
-from perftune.records.device import Device, Versions
+from perftune.records.device import Device, Telemetry, Versions
 from perftune.records.probe import Budget, ProbeSpec, Target
 from perftune.records.survey import Survey, SurveyRequest, WorstSample
 from perftune.records.trial import (
@@ -68,6 +68,7 @@ class ScriptedRunner:
     physics: Physics = field(default_factory=Physics)
     fault: Fault = no_fault
     loss_shift: Callable[[TrialRequest], float] = lambda _: 0.0
+    telemetry: Callable[[TrialRequest], Telemetry | None] = lambda _: None
     interrupt_at: int | None = None
     requests: list[TrialRequest] = field(default_factory=list)
     finished: dict[int, Trial] = field(default_factory=dict)
@@ -148,6 +149,7 @@ class ScriptedRunner:
             start_seconds=0.01,
             build_seconds=1.0,
             worst_batch_ran=bool(request.worst_batch),
+            telemetry=self.telemetry(request),
             stopped_because="interval",
         )
 

@@ -9,12 +9,12 @@ from perftune.errors import OutputExistsError, StudyFileError, StudyMismatchErro
 from perftune.records.candidate import Candidate
 from perftune.records.device import Versions
 from perftune.records.probe import Budget, ProbeSpec
-from perftune.records.study import Study, load_study
+from perftune.records.study import Study, load_study, remove_unfinished
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trial import Failure, Outcome, Purpose, Trial
 from perftune.trials.runner import ForkServerRunner
 from perftune.tuner import probe_study
-from perftune.tuner.directory import differences, move_aside, remove_unfinished
+from perftune.tuner.directory import differences, move_aside
 from tests.tuner.scripted import ScriptedRunner, probe, survey
 
 SMALL = Budget(trials=8, minutes=15)
@@ -168,5 +168,6 @@ def test_a_study_that_cannot_be_read_is_not_overwritten(tmp_path: Path, text: by
 def test_half_written_files_of_a_killed_run_go_and_others_stay(tmp_path: Path) -> None:
     for name in (".study.json.4711", ".report.html.9", ".notes.json.4711", ".study.json.old"):
         (tmp_path / name).write_text("half", encoding="utf-8")
-    remove_unfinished(tmp_path)
+    for name in ("study.json", "report.html", "training_args.yaml"):
+        remove_unfinished(tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".notes.json.4711", ".study.json.old"]

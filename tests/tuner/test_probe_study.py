@@ -6,13 +6,24 @@ import pytest
 import yaml
 
 from perftune.errors import NoCandidateError, StudyMismatchError, WorkloadError
+from perftune.records.device import Telemetry
 from perftune.records.probe import Budget, Objective, Target
 from perftune.records.recommendation import Decision, Recommendation
 from perftune.records.study import Study, load_study
 from perftune.records.trial import Failure, Measurement, Outcome, Purpose, TrialRequest
 from perftune.tuner import SilentObserver, probe_study
-from perftune.units import MIB
+from perftune.units import GIB, MIB, format_bytes
 from tests.tuner.scripted import GLOBAL_BATCH, Physics, ScriptedRunner, probe
+
+hot_and_shared = Telemetry(
+    sm_clock_mhz=1200,
+    max_sm_clock_mhz=1980,
+    temperature_celsius=80,
+    power_watts=700.0,
+    throttle_reasons=("power cap",),
+    num_other_processes=1,
+    other_processes_bytes=3 * GIB,
+)
 
 
 def answer(study: Study) -> Recommendation:
@@ -137,6 +148,15 @@ def test_a_large_gain_is_proved_though_the_race_had_to_end_early(tmp_path: Path)
         assert answer(found).comparison is not None
         spent = sum(t.wall_seconds for t in found.trials if t.purpose in {Purpose.SEARCH, Purpose.RACE})
         assert spent <= (num_trials + 1) * seconds
+
+
+def test_a_disturbed_gpu_is_said(tmp_path: Path) -> None:
+    quiet = run(tmp_path / "quiet", ScriptedRunner())
+    assert not any("GPU" in note for note in answer(quiet).notes)
+    runner = ScriptedRunner(telemetry=lambda request: hot_and_shared if request.number <= 2 else None)
+    notes = answer(run(tmp_path / "disturbed", runner)).notes
+    assert "the GPU held its clock down after 2 of 2 trials: power cap" in notes
+    assert f"others computed on the GPU during 2 of 2 trials; they held up to {format_bytes(3 * GIB)}" in notes
 
 
 def test_the_written_file_holds_the_answer_and_the_users_own(tmp_path: Path) -> None:
