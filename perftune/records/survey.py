@@ -29,7 +29,9 @@ class WorstSample(Record):
 
     index: int
     num_tokens: int
-    """After the collator, alone in its batch."""
+    """After the collator, alone in its batch; 0 for inputs without tokens."""
+    num_elements: int | None = None
+    """Of all tensors of that batch: what makes it the heaviest."""
 
 
 class Survey(Record):

@@ -9,6 +9,7 @@ from perftune.records.probe import Objective
 from perftune.records.recommendation import Decision, Interval, Recommendation, Summary, TunedLine
 from perftune.records.study import Study
 from perftune.records.summary import samples_per_second, step_interval
+from perftune.records.survey import WorstSample
 from perftune.records.trial import Trial
 from perftune.units import format_bytes, format_rate, format_seconds
 
@@ -164,11 +165,21 @@ def _memory(study: Study, recommendation: Recommendation) -> list[str]:
     included += ["the worst batch"] if final.measurement.worst_batch_ran else []
     included += ["evaluation"] if peak.evaluate_bytes is not None else []
     included += ["a checkpoint"] if peak.save_bytes is not None else []
-    found = [f"{free}; trial {final.number}, in a fresh process, with {_and(included)}."]
+    check = f"trial {final.number}, in a fresh process, with {_and(included)}"
+    if peak.peak_bytes < limit_bytes - left_bytes:
+        found = [f"{free}, in the run that needed most; {check}, needed {format_bytes(peak.peak_bytes)}."]
+    else:
+        found = [f"{free}; {check}."]
     if final.measurement.worst_batch_ran and study.survey.worst_samples:
         worst = study.survey.worst_samples[0]
-        found.append(f"Worst batch: the heaviest is sample #{worst.index}, {worst.num_tokens:,} tokens.")
+        found.append(f"Worst batch: the heaviest is sample #{worst.index}{_weight(worst)}.")
     return found
+
+
+def _weight(worst: WorstSample) -> str:
+    if worst.num_tokens or worst.num_elements is None:
+        return f", {worst.num_tokens:,} tokens"
+    return f", {worst.num_elements:,} numbers in its tensors"
 
 
 def _and(words: list[str]) -> str:

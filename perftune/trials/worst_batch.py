@@ -73,7 +73,7 @@ def scan(source: Source, num_worst: int, clock: Callable[[], float] = time.monot
     worst = sorted(sizes, key=lambda size: (-size[0], size[1]))[:num_worst]
     num_tokens = sum(size[2] for size in sizes)
     return Scan(
-        worst=tuple(WorstSample(index=index, num_tokens=tokens) for _, index, tokens in worst),
+        worst=tuple(WorstSample(index=index, num_tokens=tokens, num_elements=size) for size, index, tokens in worst),
         num_samples=_length(source.dataset),
         num_scanned=len(sizes),
         mean_num_tokens=num_tokens / len(sizes) if num_tokens else None,

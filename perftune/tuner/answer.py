@@ -258,7 +258,8 @@ def recommend(
     arguments = emitted_arguments(study, chosen)
     if eval_batch is not None:
         arguments["per_device_eval_batch_size"] = eval_batch
-    peak_bytes = final.measurement.memory.peak_bytes if final and final.measurement else after.peak_memory_bytes
+    final_bytes = final.measurement.memory.peak_bytes if final and final.measurement else 0
+    peak_bytes = max(final_bytes, after.peak_memory_bytes)
     return Recommendation(
         decision=Decision.TUNED if tuned else Decision.KEEP_YOURS,
         candidate=chosen,

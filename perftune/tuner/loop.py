@@ -13,7 +13,16 @@ from perftune.search import Strategy, contenders, give_up_step_seconds, leader, 
 from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, scaled_by_accumulation
 from perftune.search.strategy import fits
 from perftune.trials.runner import TrialRunner
-from perftune.tuner.comparisons import PAIRED, compare, describe, is_idle, is_worth_it, runs, without_each_line
+from perftune.tuner.comparisons import (
+    PAIRED,
+    TRAINING,
+    compare,
+    describe,
+    is_idle,
+    is_worth_it,
+    runs,
+    without_each_line,
+)
 from perftune.tuner.directory import STUDY
 from perftune.tuner.observer import Observer
 from perftune.tuner.requests import trial_request
@@ -167,10 +176,15 @@ class Loop:
                 if check is None or not check.passed:
                     continue
             final = self._once(candidate, Purpose.FINAL)
-            if fits(self.study.space, final):
+            over = [final] if final.measurement is None else self._over_headroom(candidate)
+            if not over:
                 return Verified(candidate, check, final)
-            self._reject(candidate, _why_not_final(final), final.number)
+            self._reject(candidate, _why_not(over[-1]), over[-1].number)
         return None
+
+    def _over_headroom(self, candidate: Candidate) -> list[Trial]:
+        """Runs of a candidate that needed more than the headroom leaves: peaks of equal runs differ too."""
+        return [t for t in runs(self.study, candidate, *TRAINING, Purpose.FINAL) if not fits(self.study.space, t)]
 
     def _reject(self, candidate: Candidate, reason: str, trial: int | None) -> None:
         self.rejected.append(Rejection(what=describe(candidate, self.study.space.base), reason=reason, trial=trial))
@@ -274,10 +288,11 @@ def eval_rate(trial: Trial) -> float:
     return evaluation.num_samples / evaluation.seconds if evaluation else 0.0
 
 
-def _why_not_final(final: Trial) -> str:
-    if final.failure is not None:
-        return f"the final run {final.outcome.value}: {final.failure.message}"
-    return "the final run, with evaluation and checkpoint, needs more memory than the headroom leaves"
+def _why_not(trial: Trial) -> str:
+    run = "the final run, with evaluation and checkpoint," if trial.purpose is Purpose.FINAL else "one of its runs"
+    if trial.failure is not None:
+        return f"{run} {trial.outcome.value}: {trial.failure.message}"
+    return f"{run} needs more memory than the headroom leaves"
 
 
 def _why_not_loss(check: LossCheck, scale: float | None) -> str:

@@ -10,8 +10,10 @@ from rich.console import Console
 
 from perftune.records.recommendation import Rejection, TunedLine
 from perftune.records.study import Study
+from perftune.records.survey import WorstSample
 from perftune.renderers import html, markdown, scatter, terminal
 from perftune.renderers import text as text_parts
+from perftune.units import GIB, format_bytes
 from tests.studies import kept_study, recommendation, tuned_study
 
 
@@ -55,6 +57,24 @@ def test_keep_yours_has_one_column(kind: str) -> None:
     assert "Keep yours" in text
     assert "What changes" not in text
     assert not re.search(r"\btuned\b(?!_)", text.split("Not chosen")[0].split("</style>")[-1])
+
+
+def test_memory_is_that_of_the_run_that_needed_most() -> None:
+    study = tuned_study()
+    final = next(t for t in study.trials if t.number == study.recommendation.final_trial)
+    needed = final.measurement.memory.peak_bytes + GIB
+    text = "\n".join(text_parts.certainty(tuned_study(headroom_bytes=study.space.memory_limit_bytes - needed)))
+    assert f"Memory: {format_bytes(needed)} of" in text
+    assert "in the run that needed most" in text
+    assert f"needed {format_bytes(needed - GIB)}" in text
+
+
+def test_a_worst_sample_without_tokens_says_what_makes_it_heavy() -> None:
+    study = tuned_study()
+    worst = (WorstSample(index=7, num_tokens=0, num_elements=49_152),)
+    study = study.model_copy(update={"survey": study.survey.model_copy(update={"worst_samples": worst})})
+    text = "\n".join(text_parts.certainty(study))
+    assert "the heaviest is sample #7, 49,152 numbers in its tensors." in text
 
 
 def test_reasons_are_grouped() -> None:

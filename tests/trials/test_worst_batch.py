@@ -26,6 +26,7 @@ def source() -> Source:
 def test_the_longest_come_first_and_equal_ones_in_order() -> None:
     found = scan(source(), num_worst=3)
     assert [(sample.index, sample.num_tokens) for sample in found.worst] == [(1, 9), (3, 9), (4, 5)]
+    assert [sample.num_elements for sample in found.worst] == [18, 18, 10]
     assert (found.num_samples, found.num_scanned) == (5, 5)
     assert found.mean_num_tokens == sum(LENGTHS) / len(LENGTHS)
 

@@ -69,6 +69,7 @@ class ScriptedRunner:
     fault: Fault = no_fault
     loss_shift: Callable[[TrialRequest], float] = lambda _: 0.0
     telemetry: Callable[[TrialRequest], Telemetry | None] = lambda _: None
+    extra_bytes: Callable[[TrialRequest], int] = lambda _: 0
     interrupt_at: int | None = None
     requests: list[TrialRequest] = field(default_factory=list)
     finished: dict[int, Trial] = field(default_factory=dict)
@@ -138,7 +139,7 @@ class ScriptedRunner:
             loss=tuple((2.0 - 0.01 * i) * (1 + shift) + rng.gauss(0, 0.001) for i in range(count)),
             grad_norm=(1.0,) * count,
         )
-        peak = self.physics.peak_bytes(request.candidate)
+        peak = self.physics.peak_bytes(request.candidate) + self.extra_bytes(request)
         batch = int(request.arguments.get("per_device_eval_batch_size", 8))
         evaluation = Evaluation(num_samples=96, seconds=0.2 + 2 / batch, per_device_eval_batch_size=batch)
         return Measurement(

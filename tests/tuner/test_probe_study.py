@@ -244,6 +244,27 @@ def test_headroom_is_kept(tmp_path: Path) -> None:
     assert answer(study).headroom_bytes >= 0.2 * 900 * MIB
 
 
+def test_headroom_is_that_of_the_run_that_needed_most(tmp_path: Path) -> None:
+    needy = ScriptedRunner(extra_bytes=lambda request: 50 * MIB if request.purpose is Purpose.RACE else 0)
+    study = run(tmp_path, needy)
+    found = answer(study)
+    final = next(t for t in study.trials if t.number == found.final_trial)
+    assert final.measurement is not None
+    needed = study.space.memory_limit_bytes - found.headroom_bytes
+    assert needed == final.measurement.memory.peak_bytes + 50 * MIB
+
+
+def test_a_candidate_with_one_run_over_the_headroom_is_rejected(tmp_path: Path) -> None:
+    def extra(request: TrialRequest) -> int:
+        is_own = request.candidate.settings["precision"] == "fp32"
+        return 900 * MIB if request.purpose is Purpose.RACE and not is_own else 0
+
+    target = Target(device="cpu", memory_bytes=1500 * MIB, headroom=0.1)
+    found = answer(run(tmp_path, ScriptedRunner(extra_bytes=extra), target=target))
+    assert found.candidate.settings["precision"] == "fp32"
+    assert any("one of its runs needs more memory" in item.reason for item in found.rejected)
+
+
 def test_nothing_fits(tmp_path: Path) -> None:
     with pytest.raises(NoCandidateError, match=r"can't allocate memory.*Raise target.memory"):
         run(tmp_path, ScriptedRunner(), target=Target(device="cpu", memory_bytes=100 * MIB))
