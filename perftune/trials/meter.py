@@ -97,7 +97,7 @@ class StepMeter:
         end = self._clock.mark()
         self._clock.synchronize()
         step_seconds = time.perf_counter() - self._start
-        last = self._backward[-1][1] if self._backward else (self._forward[-1][1] if self._forward else end)
+        last = self._forward[-1][1] if self._forward else end  # what follows backward in a micro-step is forward's
         loss, num_samples, num_tokens, num_padded_tokens = self._totals()
         self._rows.append(
             {
