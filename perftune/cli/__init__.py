@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from perftune import __version__
+from perftune.cli.gpus import gpus
 from perftune.cli.init import init
 from perftune.cli.probe import probe
 from perftune.cli.schema import schema
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(gpus)
 app.command()(init)
 app.command()(probe)
 app.command()(schema)

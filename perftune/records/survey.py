@@ -22,6 +22,8 @@ class SurveyRequest(Record):
     deadline_seconds: float = 600.0
     knobs: dict[str, tuple[Setting, ...]] = Field(default_factory=dict)
     """Values that the user named, to be checked beside the defaults."""
+    weightless: bool = False
+    """Build the model without memory for its weights: enough for a plan."""
 
 
 class WorstSample(Record):
@@ -47,6 +49,8 @@ class Survey(Record):
     worst_samples: tuple[WorstSample, ...]
     """Heaviest first; as many as the largest micro-batch, or as there are."""
     mean_num_tokens: float | None
+    num_tokens_by_percent: tuple[int, ...] = ()
+    """Tokens of a sample at 0 %, 1 %, … 100 % of the data, ascending; empty for inputs without tokens."""
     has_eval_dataset: bool
     arguments: dict[str, Any]
     """Every TrainingArguments field as the user's own run has it (JSON-able)."""

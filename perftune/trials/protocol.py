@@ -17,6 +17,7 @@ ENTRIES = {
     "trial": "perftune.trials.child:execute",
     "survey": "perftune.trials.survey:execute",
     "round_trip": "perftune.trials.round_trip:execute",
+    "trace": "perftune.trials.tracing.trace:execute",
 }
 """Task -> ``module:function`` that takes the folder."""
 
@@ -29,6 +30,9 @@ PRELOAD = (
     "perftune.trials.round_trip",
 )
 """Imported once by the server. Not bitsandbytes: it initialises CUDA when imported."""
+
+PRELOAD_TO_TRACE = (*PRELOAD, "perftune.trials.tracing.trace")
+"""For a server that forks traces; fake tensors take a while to import."""
 
 SERVER_ENVIRONMENT = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TOKENIZERS_PARALLELISM": "false"}
 """The first makes ``torch.cuda.is_available()`` ask NVML, which leaves CUDA uninitialised and forking safe."""

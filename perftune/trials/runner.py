@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from perftune.errors import IsolationError, OutputExistsError, WorkloadError
 from perftune.records.study import write_atomically
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
-from perftune.records.trial import Heartbeat, Trial, TrialRequest
+from perftune.records.trace import Trace, TraceRequest, TraceResult
+from perftune.records.trial import Failure, Heartbeat, Trial, TrialRequest
 from perftune.trials.classify import LOG_TAIL_CHARACTERS, Facts, classify
 from perftune.trials.connection import Connection, ServerDiedError
 from perftune.trials.launch import Forked, Process, Spawned
@@ -152,13 +153,36 @@ class ForkServerRunner:
                 return self.survey(request)
             if result.failure is not None:
                 write_atomically(directory / "traceback.txt", result.failure.traceback or "")
-                kind = f"{result.failure.error_type}: " if "perftune" not in str(result.failure.error_type) else ""
                 raise WorkloadError(
-                    f"the workload cannot be built: {kind}{result.failure.message} (all of it: {directory})"
+                    f"the workload cannot be built: {_said(result.failure)} (all of it: {directory})"
                 )
         failure = classify(facts).failure
         raise WorkloadError(
             f"the workload cannot be built: {failure.message if failure else 'no survey'} "
+            f"(its output: {directory / LOG})"
+        )
+
+    def trace(self, request: TraceRequest, number: int) -> Trace:
+        """Trace a training step on shapes.
+
+        Raises:
+            WorkloadError: it cannot be built or traced; says why.
+        """
+        directory = self._directory / "traces" / f"{number:04d}"
+        inputs = {REQUEST: request.model_dump_json(indent=1)}
+        facts = self._run_task(
+            "trace", directory, inputs, request.deadline_seconds, environment=request.environment
+        )
+        with contextlib.suppress(ValidationError, IndexError):
+            result = TraceResult.model_validate_json(facts.results[0])
+            if result.trace is not None:
+                return result.trace
+            if result.failure is not None:
+                write_atomically(directory / "traceback.txt", result.failure.traceback or "")
+                raise WorkloadError(f"the training step cannot be traced: {_said(result.failure)} (all of it: {directory})")
+        failure = classify(facts).failure
+        raise WorkloadError(
+            f"the training step cannot be traced: {failure.message if failure else 'no trace'} "
             f"(its output: {directory / LOG})"
         )
 
@@ -232,6 +256,12 @@ class ForkServerRunner:
             yield process
         finally:
             process.end()
+
+
+def _said(failure: Failure) -> str:
+    """The type of an error of others, and its message."""
+    kind = f"{failure.error_type}: " if "perftune" not in str(failure.error_type) else ""
+    return f"{kind}{failure.message}"
 
 
 def _fresh(directory: Path) -> None:

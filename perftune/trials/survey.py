@@ -5,6 +5,7 @@ Protocol: ``request.json`` holds a `SurveyRequest`; ``result.json`` a `SurveyRes
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from perftune.trials.arguments import field_names, installed_name, training_argu
 from perftune.trials.child import SILENT, describe_failure
 from perftune.trials.probed_trainer import reporting_callbacks
 from perftune.trials.supported import supported
+from perftune.trials.tracing.weightless import weightless
 from perftune.trials.workload import build_trainer, unwrapped
 from perftune.trials.worst_batch import Scan, scan, train_source
 
@@ -109,7 +111,8 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
     accumulation = request.global_batch_size // (micro_batch * request.num_devices)
     arguments = {**request.arguments, MICRO_BATCH: micro_batch, "gradient_accumulation_steps": accumulation}
     args = training_arguments(arguments, directory, request.device)
-    trainer = build_trainer(request.workload, args)
+    with weightless() if request.weightless else nullcontext():
+        trainer = build_trainer(request.workload, args)
     device = _device(request)
     support = supported(trainer, request.device, device.num_cores or 1, request.knobs)
     scanned, notes = _worst(trainer, request)
@@ -132,6 +135,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         num_samples_scanned=scanned.num_scanned,
         worst_samples=scanned.worst,
         mean_num_tokens=scanned.mean_num_tokens,
+        num_tokens_by_percent=scanned.num_tokens_by_percent,
         has_eval_dataset=trainer.eval_dataset is not None,
         arguments={name: value for name, value in values.items() if name not in OUR_FIELDS},
         arguments_class=f"{type(arguments_now).__module__}.{type(arguments_now).__qualname__}",

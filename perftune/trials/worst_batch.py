@@ -23,6 +23,7 @@ class Scan(NamedTuple):
     num_samples: int | None
     num_scanned: int
     mean_num_tokens: float | None
+    num_tokens_by_percent: tuple[int, ...] = ()
 
 
 class Source(NamedTuple):
@@ -77,7 +78,14 @@ def scan(source: Source, num_worst: int, clock: Callable[[], float] = time.monot
         num_samples=_length(source.dataset),
         num_scanned=len(sizes),
         mean_num_tokens=num_tokens / len(sizes) if num_tokens else None,
+        num_tokens_by_percent=_by_percent([size[2] for size in sizes]) if num_tokens else (),
     )
+
+
+def _by_percent(values: list[int]) -> tuple[int, ...]:
+    """The values at 0 %, 1 %, … 100 %."""
+    ordered = sorted(values)
+    return tuple(ordered[round(percent / 100 * (len(ordered) - 1))] for percent in range(101))
 
 
 def collate_worst(source: Source, indices: Sequence[int], micro_batch: int) -> Any:

@@ -1,0 +1,206 @@
+"""A row of rows.jsonl to the Trainer and the TrainingArguments of the run that it is about.
+
+``build`` reads the row, as JSON, from the environment variable PERFTUNE_VALIDATION_ROW. It looks at no parameter's
+value, so that it also works where every parameter is put on the meta device as soon as it is registered.
+"""
+
+import json
+import os
+from functools import partial
+from typing import Any
+
+import torch
+import transformers
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import AutoConfig, BitsAndBytesConfig, Trainer, TrainingArguments
+from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+from transformers.utils.import_utils import is_flash_attn_2_available
+
+from benchmarks.validation.models import MODELS
+from benchmarks.validation.rows import Row
+from perftune.records.candidate import CHECKPOINTING
+from perftune.trials.arguments import installed_name
+
+ROW_VARIABLE = "PERFTUNE_VALIDATION_ROW"
+NUM_SAMPLES = 2**20
+"""More than any run takes; a sample is made when it is asked for."""
+ZERO_GRAD_SETS_TO_NONE = 2023
+"""Before torch 2.0, zeroed gradients kept their memory."""
+TOKEN = 1
+"""In every vocabulary, and no padding in any of the models."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+MODEL_CLASSES = {
+    "causal-lm": transformers.AutoModelForCausalLM,
+    "masked-lm": transformers.AutoModelForMaskedLM,
+    "seq2seq-lm": transformers.AutoModelForSeq2SeqLM,
+    "sequence-classification": transformers.AutoModelForSequenceClassification,
+}
+ATTENTION = {"eager": "eager", "sdpa": "sdpa", "sdpa_efficient": "sdpa", "flash_attention_2": "flash_attention_2"}
+
+
+def build(args: TrainingArguments) -> Trainer:
+    """The Trainer of the row in the environment."""
+    row: Row = json.loads(os.environ[ROW_VARIABLE])
+    model = build_model(row)
+    kwargs: dict[str, Any] = {}
+    if row["optimizer"] == "adamw_torch" and row["optimizer_implementation"] == "forloop":
+        kwargs["optimizer_cls_and_kwargs"] = (torch.optim.AdamW, {"lr": args.learning_rate, "foreach": False})
+    trainer_class = Trainer if row["trainer"] == "yes" else HoldsOutputs
+    trainer = trainer_class(model=model, args=args, train_dataset=FixedLength(row), data_collator=stack, **kwargs)
+    if isinstance(trainer, HoldsOutputs):
+        trainer.is_mixed = row["amp"] is not None
+    return trainer
+
+
+class HoldsOutputs(Trainer):
+    """A plain loop, ``outputs = model(**batch); outputs.loss.backward()``: the logits live until the next step.
+
+    Mixed precision is torch's own there: accelerate's, which copies the outputs into fp32, is left off.
+    """
+
+    is_mixed = False
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The loss; the outputs stay."""
+        device = self.args.device.type
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.is_mixed):
+            loss, self.outputs = super().compute_loss(*args, **{**kwargs, "return_outputs": True})
+        return loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """One step of the loop."""
+        loss = super().training_step(*args, **kwargs)
+        del self.outputs
+        return loss
+
+
+def training_arguments(row: Row) -> dict[str, Any]:
+    """The TrainingArguments fields that the row gives, in the spelling of the installed transformers.
+
+    Sharding is not among them: it takes processes or a config file of its own.
+    """
+    values: dict[str, Any] = {
+        "per_device_train_batch_size": row["micro_batch"],
+        "gradient_accumulation_steps": row["accumulation"] or 1,
+        "bf16": row["amp"] == "bf16",
+        "fp16": row["amp"] == "fp16",
+        "optim": row["optimizer"],
+        "torch_compile": row["compile"],
+        installed_name(CHECKPOINTING): bool(row["checkpointing"]),
+    }
+    if row["checkpointing"]:
+        values[installed_name(f"{CHECKPOINTING}_kwargs")] = {"use_reentrant": bool(row["reentrant"])}
+    if row["tf32"] and torch.cuda.is_available():
+        values["tf32"] = True
+    return values
+
+
+def build_model(row: Row) -> nn.Module:
+    """The row's model with random weights, quantised and with adapters where the row has them."""
+    quantised = row["weights_dtype"] == "nf4"
+    config = AutoConfig.for_model(**MODELS[row["model"]].config, use_cache=False)
+    model = MODEL_CLASSES[row["task"]].from_config(  # type: ignore[no-untyped-call]
+        config,
+        dtype=DTYPES[row["compute_dtype"] if quantised else row["weights_dtype"]],
+        attn_implementation=attention(row),
+    )
+    if quantised:
+        model = _quantise(model, row)
+    if row["upcast"]:
+        _upcast(model)
+    needs_input_grads = row["upcast"] or row["reentrant"]
+    if row["lora"] is not None and row["checkpointing"] and needs_input_grads:
+        model.enable_input_require_grads()
+    if row["software"] < ZERO_GRAD_SETS_TO_NONE:
+        model.zero_grad = partial(model.zero_grad, set_to_none=False)
+    return model if row["lora"] is None else _with_lora(model, row["lora"])
+
+
+def attention(row: Row) -> str | None:
+    """The implementation to ask transformers for; SDPA's flash kernel stands in where flash-attn is not installed."""
+    name = ATTENTION[row["attention"]] if row["attention"] else None
+    return "sdpa" if name == "flash_attention_2" and not is_flash_attn_2_available() else name
+
+
+def _quantise(model: nn.Module, row: Row) -> nn.Module:
+    """Put bitsandbytes' layers in the place of the linear ones, the head excepted."""
+    dtype = DTYPES[row["compute_dtype"]]
+    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_use_double_quant=row["double_quant"],
+    )
+    device = next(model.parameters()).device
+    model = replace_with_bnb_linear(model, modules_to_not_convert=["lm_head"], quantization_config=config)
+    for module in model.modules():
+        if _is_quantised(module):
+            _fill(module, device, dtype)
+    model.is_loaded_in_4bit = True  # type: ignore[assignment]  # PEFT asks the model
+    return model
+
+
+def _is_quantised(module: nn.Module) -> bool:
+    return type(module).__name__ == "Linear4bit"
+
+
+def _fill(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Give a layer that transformers made on the meta device zeros on a real one, and its bias the model's dtype."""
+    if module.bias is not None:
+        module.bias = nn.Parameter(torch.zeros(module.bias.shape, dtype=dtype, device=device), requires_grad=False)  # type: ignore[arg-type]
+    if device.type != "meta":
+        weight: Any = module.weight
+        values = torch.zeros(weight.shape, dtype=dtype)
+        module.weight = type(weight)(
+            values, requires_grad=False, compress_statistics=weight.compress_statistics, quant_type=weight.quant_type
+        ).to(device)
+
+
+def _upcast(model: nn.Module) -> None:
+    """What peft.prepare_model_for_kbit_training does to dtypes, without asking a parameter for its class."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            parameter.requires_grad_(False)
+            if not (_is_quantised(module) and name == "weight") and parameter.is_floating_point():
+                parameter.data = parameter.data.to(torch.float32)
+
+
+def _with_lora(model: nn.Module, lora: dict[str, Any]) -> nn.Module:
+    config = LoraConfig(
+        r=lora["r"],
+        lora_alpha=lora["alpha"],
+        lora_dropout=lora["dropout"],
+        target_modules=lora["targets"],
+        modules_to_save=lora["saved"] or None,
+        task_type="CAUSAL_LM",
+    )
+    adapted: nn.Module = get_peft_model(model, config, autocast_adapter_dtype=lora["dtype"] == "fp32")
+    return adapted
+
+
+class FixedLength(Dataset[dict[str, torch.Tensor]]):
+    """Samples that all have the row's length, without padding."""
+
+    def __init__(self, row: Row) -> None:
+        self._length: int = row["seq_len"]
+        self._target_length: int = row["target_len"] or row["seq_len"]
+        self._mask: bool = row["attention_mask"]
+        self._task: str = row["task"]
+
+    def __len__(self) -> int:
+        return NUM_SAMPLES
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        sample = {"input_ids": torch.full((self._length,), TOKEN)}
+        if self._mask:
+            sample["attention_mask"] = torch.ones(self._length, dtype=torch.long)
+        is_class = self._task == "sequence-classification"
+        sample["labels"] = torch.tensor(index % 2) if is_class else torch.full((self._target_length,), TOKEN)
+        return sample
+
+
+def stack(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The batch of equally long samples."""
+    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}

@@ -1,0 +1,172 @@
+"""A traced variant, a GPU and a candidate to its estimate: peak memory by part, and the seconds of a step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from perftune.plan.batches import UsualBatch, usual_batch
+from perftune.plan.calibration import CONTEXT_BYTES, error_band, workspace_bytes
+from perftune.plan.memory import replay
+from perftune.plan.program import Program, build_program
+from perftune.plan.roofline import Roofline, Seconds, micro_step_seconds, optimizer_seconds
+from perftune.plan.sharding import SHARDINGS, Sharding, communication_seconds
+from perftune.plan.tapes import FamilyTape, TapesOfSizes, constant, tapes_of_sizes
+from perftune.records.candidate import CHECKPOINTING, CUDA_ALLOCATOR, OPTIMIZER, PRECISION, Candidate
+from perftune.records.estimate import Estimate, MemoryEstimate, MemoryHolder, TimeEstimate
+from perftune.records.gpu import Gpu
+from perftune.records.trace import Trace
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What holds for all candidates of a plan."""
+
+    global_batch_size: int
+    num_devices: int = 1
+    sharding: str = "none"
+    headroom: float = 0.0
+    num_tokens_by_percent: Sequence[int] = ()
+    mean_num_tokens: float | None = None
+    price_per_hour: float | None = None
+    """Of one GPU."""
+
+
+@dataclass(eq=False)
+class Variant:
+    """Everything that is known of one combination of precision, checkpointing and attention."""
+
+    trace: Trace
+    tapes: TapesOfSizes = field(init=False)
+    optimizers: dict[str, FamilyTape] = field(init=False)
+    _programs: dict[tuple[object, ...], Program] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tapes = tapes_of_sizes(self.trace)
+        self.optimizers = {known.optim: constant(known.tape) for known in self.trace.optimizers if known.tape is not None}
+
+    def paged_bytes(self, optim: str) -> int:
+        """State outside the caching allocator."""
+        return next((known.paged_bytes for known in self.trace.optimizers if known.optim == optim), 0)
+
+    def program(self, micro_batch: int, optim: str, *, accumulates: bool, workspaces: tuple[int, ...]) -> Program:
+        """Two optimizer steps at this size."""
+        tape = self.tapes.at(micro_batch)
+        key = (id(tape), optim, accumulates, workspaces)
+        if key not in self._programs:
+            self._programs[key] = build_program(
+                self.trace, tape, self.optimizers[optim], accumulates=accumulates, workspaces=workspaces
+            )
+        return self._programs[key]
+
+
+def estimate(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> Estimate:
+    """Predict one candidate on one GPU.
+
+    Raises:
+        DifferentTapesError: its micro-batch is beyond what was traced.
+        KeyError: its optimizer was not traced.
+    """
+    memory = _memory(variant, gpu, candidate, setup)
+    usable = gpu.memory_bytes * (1 - setup.headroom)
+    fits = memory.device_bytes is not None and memory.device_bytes <= usable
+    time = _time(variant, gpu, candidate, setup)
+    cost = None
+    if setup.price_per_hour is not None:
+        cost = setup.price_per_hour * setup.num_devices / 3600 / time.samples_per_second * 1e6
+    return Estimate(gpu=gpu.name, candidate=candidate, fits=fits, memory=memory, time=time, cost_per_million_samples=cost)
+
+
+def _optim(candidate: Candidate) -> str:
+    return str(candidate.settings[OPTIMIZER])
+
+
+def _micro_steps(candidate: Candidate, setup: Setup) -> int:
+    return setup.global_batch_size // (candidate.micro_batch * setup.num_devices)
+
+
+def _memory(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> MemoryEstimate:
+    optim, sharding = _optim(candidate), SHARDINGS[setup.sharding]
+    program = variant.program(
+        candidate.micro_batch,
+        optim,
+        accumulates=_micro_steps(candidate, setup) > 1,
+        workspaces=workspace_bytes(gpu.architecture),
+    )
+    program = sharding.program(program, setup.num_devices)
+    context = CONTEXT_BYTES[gpu.architecture]
+    peak = replay(
+        program,
+        candidate.micro_batch,
+        capacity_bytes=gpu.memory_bytes - context,
+        expandable_segments="expandable" in str(candidate.settings.get(CUDA_ALLOCATOR)),
+    )
+    parts = dict(peak.parts)
+    if peak.reserved_bytes is not None:
+        parts["fragmentation"] = peak.reserved_bytes - peak.allocated_bytes
+    parts["context"] = context
+    return MemoryEstimate(
+        allocated_bytes=peak.allocated_bytes,
+        reserved_bytes=peak.reserved_bytes,
+        device_bytes=None if peak.reserved_bytes is None else peak.reserved_bytes + context,
+        parts=parts,
+        holders=tuple(MemoryHolder(module=m, operator=op, num_bytes=size) for m, op, size in peak.holders),
+        paged_bytes=variant.paged_bytes(optim),
+        num_alloc_retries=peak.num_alloc_retries,
+        error_band=error_band("memory", setup.num_devices > 1),
+    )
+
+
+def _usual(variant: Variant, candidate: Candidate, setup: Setup) -> tuple[UsualBatch | None, float]:
+    """The usual micro-batch, and how much of the work of the heaviest one it is: tokens over tokens."""
+    if not setup.num_tokens_by_percent:
+        return None, 1.0
+    usual = usual_batch(setup.num_tokens_by_percent, setup.mean_num_tokens, candidate.micro_batch)
+    longest = max(step.num_padded_tokens / step.micro_batch for step in variant.trace.steps)
+    return usual, min(1.0, usual.num_padded_tokens / longest) if longest else 1.0
+
+
+def _time(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> TimeEstimate:
+    precision, num_micro = str(candidate.settings[PRECISION]), _micro_steps(candidate, setup)
+    roofline, tape = Roofline(gpu, precision), variant.tapes.at(candidate.micro_batch)
+    usual, share = _usual(variant, candidate, setup)
+    forward = backward = Seconds(0.0, 0.0)
+    for number, times in ((0, 1), (1, num_micro - 1)):
+        phases = micro_step_seconds(roofline, tape, candidate.micro_batch, number)
+        forward += phases["forward"].scaled(share, times)
+        backward += phases["backward"].scaled(share, times)
+    optimizer = optimizer_seconds(roofline, variant.optimizers[_optim(candidate)])
+    sharding = SHARDINGS[setup.sharding]
+    optimizer = sharding.optimizer(optimizer, setup.num_devices)
+    computing = Seconds(forward.kernels + backward.kernels, forward.host + backward.host)
+    waits = communication_seconds(sharding, variant.trace, gpu, setup.num_devices, num_micro, computing.total)
+    step = computing.total + optimizer.total + waits
+    samples = setup.global_batch_size / step
+    return TimeEstimate(
+        step_seconds=step,
+        forward_seconds=forward.total,
+        backward_seconds=backward.total,
+        optimizer_seconds=optimizer.total,
+        communication_seconds=waits,
+        samples_per_second=samples,
+        tokens_per_second=None if usual is None else samples * usual.num_tokens,
+        mfu=_mfu(variant, roofline, tape, candidate, num_micro * share, step),
+        is_host_bound=computing.host > computing.kernels,
+        error_band=error_band("time", setup.num_devices > 1),
+    )
+
+
+def _mfu(
+    variant: Variant, roofline: Roofline, tape: FamilyTape, candidate: Candidate, num_micro: float, step_seconds: float
+) -> float | None:
+    marks, precision = tape.example.op_marks, str(candidate.settings[PRECISION])
+    flops = tape.flops.at(candidate.micro_batch)
+    begin, end = marks["micro_0"], marks["micro_0_ends"]
+    turn = min(place for name, place in marks.items() if name.startswith("backward_"))
+    own = float(flops[begin:end].sum())
+    if candidate.settings.get(CHECKPOINTING) is True:
+        own -= float(flops[begin:turn].sum())
+    dtype = precision if precision in roofline.gpu.peak_flops else variant.trace.compute_dtype
+    peak = roofline.gpu.peak(dtype)
+    return None if not peak else own * num_micro / (step_seconds * peak)
+
+
+__all__ = ["Setup", "Sharding", "Variant", "estimate"]

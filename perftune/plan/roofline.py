@@ -1,0 +1,103 @@
+"""The operators of a tape and a GPU to seconds: each kernel is bound by arithmetic or by memory, the whole by the host.
+
+A kernel takes ``max(FLOPs / (peak × efficiency), bytes / (bandwidth × efficiency))`` and a fixed time; a phase takes its
+kernels' sum, or what the host needs to launch them if that is longer.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from perftune.plan.calibration import (
+    EFFICIENCY,
+    HOST_BACKWARD_SECONDS,
+    HOST_FORWARD_SECONDS,
+    KERNEL_SECONDS,
+    Efficiency,
+)
+from perftune.plan.tapes import FamilyTape, Floats
+from perftune.records.gpu import Gpu
+from perftune.records.trace import Ops
+
+ATTENTION = ("flash_attention", "efficient_attention")
+HALF = ("bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Of one stretch."""
+
+    kernels: float
+    host: float
+
+    @property
+    def total(self) -> float:
+        """Whichever is longer: the host launches ahead of the GPU."""
+        return max(self.kernels, self.host)
+
+    def scaled(self, share: float, times: int) -> "Seconds":
+        """So many times, with kernels on a part of the data; the host launches as many of them."""
+        return Seconds(self.kernels * share * times, self.host * times)
+
+    def __add__(self, other: "Seconds") -> "Seconds":
+        return Seconds(self.kernels + other.kernels, self.host + other.host)
+
+
+class Roofline:
+    """One GPU in one precision."""
+
+    def __init__(self, gpu: Gpu, precision: str) -> None:
+        """
+        Args:
+            gpu: a row of the catalogue.
+            precision: fp32, tf32, bf16 or fp16: which tensor cores the products use.
+        """
+        self.gpu, self.precision = gpu, precision
+        self._efficiency: Efficiency = EFFICIENCY[gpu.architecture]
+
+    def peak_flops(self, dtype: str) -> float:
+        """Dense peak of the arithmetic that a product in this dtype uses here."""
+        wanted = self.precision if dtype in HALF and self.precision in HALF else dtype
+        if dtype == "fp32" and self.precision == "tf32":
+            wanted = "tf32"
+        return self.gpu.peak(wanted) or self.gpu.peak("fp32") or 0.0
+
+    def seconds(self, tape: FamilyTape, micro_batch: int, begin: int, end: int, host_seconds: float) -> Seconds:
+        """Of the operators ``begin`` to ``end`` of a tape."""
+        ops = tape.example.ops
+        flops, num_bytes = tape.flops.at(micro_batch)[begin:end], tape.num_bytes.at(micro_batch)[begin:end]
+        rates = self._rates(ops)[begin:end]
+        moving = num_bytes / (self.gpu.memory_bandwidth_bytes_per_second * self._efficiency.bandwidth)
+        kernels = np.maximum(flops / rates, moving) + KERNEL_SECONDS
+        return Seconds(float(kernels.sum()), host_seconds * (end - begin))
+
+    def _rates(self, ops: Ops) -> Floats:
+        attention = {number for number, name in enumerate(ops.names) if name in ATTENTION}
+        rates = []
+        for name, dtype in zip(ops.name, ops.dtype, strict=True):
+            peak = self.peak_flops(dtype)
+            part = self._efficiency.attention if name in attention else self._matmul(dtype)
+            rates.append(peak * part)
+        return np.array(rates, dtype=np.float64)
+
+    def _matmul(self, dtype: str) -> float:
+        known = self._efficiency.matmul
+        wanted = self.precision if dtype in HALF or (dtype == "fp32" and self.precision == "tf32") else dtype
+        return known.get(wanted, known.get("fp32", 0.5))
+
+
+def micro_step_seconds(roofline: Roofline, tape: FamilyTape, micro_batch: int, number: int) -> dict[str, Seconds]:
+    """Forward and backward of the first or the second micro-step."""
+    marks = tape.example.op_marks
+    begin, end = marks[f"micro_{number}"], marks[f"micro_{number}_ends"]
+    turn = min((place for name, place in marks.items() if name.startswith("backward_") and begin <= place <= end), default=end)
+    return {
+        "forward": roofline.seconds(tape, micro_batch, begin, turn, HOST_FORWARD_SECONDS),
+        "backward": roofline.seconds(tape, micro_batch, turn, end, HOST_BACKWARD_SECONDS),
+    }
+
+
+def optimizer_seconds(roofline: Roofline, tape: FamilyTape) -> Seconds:
+    """The second step, which finds its state; clipping included."""
+    marks = tape.example.op_marks
+    return roofline.seconds(tape, 1, marks["clip_1"], marks["step_1_ends"], HOST_BACKWARD_SECONDS)
