@@ -5,6 +5,7 @@
 #   make lint     ruff and mypy
 #   make format   let ruff lay out the code
 #   make bench    measure perftune itself
+#   make validate predict what others measured, and write benchmarks/validation/README.md
 #   make clean    remove the environment and what was measured
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ TESTS ?= tests
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: probe test lint format bench clean
+.PHONY: probe test lint format bench validate clean
 .DEFAULT_GOAL := test
 
 probe: $(INSTALLED)
@@ -39,6 +40,10 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest benchmarks --benchmark-enable -s
 	$(BIN)/python -m benchmarks.search.compare benchmarks/search/landscapes/*.json
+
+# Tracing about a hundred trainings takes one core half an hour or more; TRACES=folder keeps them for the next time.
+validate: $(INSTALLED)
+	folder=$${TRACES:-$$(mktemp -d)} && $(BIN)/python -m benchmarks.validation.publish --traces "$$folder"
 
 clean:
 	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks *.egg-info

@@ -15,7 +15,9 @@ from benchmarks.validation.rows import Row, load_rows, usable
 from benchmarks.validation.score import Predicted
 from perftune.devices.catalogue import load_catalogue
 from perftune.errors import PerftuneError
+from perftune.plan.calibration import CONTEXT_BYTES
 from perftune.plan.estimate import Setup, Variant, estimate
+from perftune.plan.tapes import DifferentTapesError
 from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, OPTIMIZER, PRECISION, Candidate
 from perftune.records.gpu import Gpu
 from perftune.records.trace import Trace, TraceRequest
@@ -30,10 +32,22 @@ VARIES = (
     "checkpointing", "reentrant", "attention", "lora", "upcast", "optimizer_implementation", "trainer", "software",
 )  # fmt: skip
 """Fields that decide what is traced."""
+EAGERLY_LOADED_BYTES = 1343 * 2**20
+"""CUDA before 11.7 loaded all of torch's kernels as the context was made: what hf-docs-perf-train-gpu-one prints of its
+V100 before there is a model; compute processes of 2022 and before have it, later ones what `CONTEXT_BYTES` says."""
+LAZY_LOADING = 2023
+NVML_TOTAL_BYTES = {
+    "l40s-48gb": 46_068 * 2**20, "h100-80gb-sxm": 81_559 * 2**20, "h200-141gb-sxm": 143_771 * 2**20,
+}  # fmt: skip
+"""What nvidia-smi prints as the GPU's total."""
+COUNTS_WHAT_THE_DRIVER_KEEPS = {"milabench"}
+"""Sources that seem to read ``nvmlDeviceGetMemoryInfo``, whose ``used`` holds what the driver keeps from programs;
+nvidia-smi prints that apart, and the catalogue's memory is without it."""
 STAND_IN = "a100-80gb-sxm"
 """Where the GPU is not stated: allocated memory is the same on all of its kind."""
+NO_END = 2**50
 SIZES = (1, 2, 4)
-"""Micro-batches that `perftune plan` traces."""
+"""Micro-batches that `perftune plan` traces; all others follow from the last two."""
 
 
 def trace_key(row: Row, flash: bool) -> str:
@@ -61,11 +75,13 @@ def traced(runner: ForkServerRunner, rows: Sequence[Row], flash: bool, number: i
     """The trace that some rows share, from the folder of kept ones if it is there."""
     first = rows[0]
     file = kept / f"{first['id']}.json" if kept else None
-    if file is not None and file.exists():
-        return Variant(Trace.model_validate_json(file.read_text()))
-    from_row = _arguments(first)
-    sizes = SIZES if {row["micro_batch"] for row in rows} - {1} else (1,)
+    sizes = sizes_to_trace({row["micro_batch"] for row in rows})
     optimizers = tuple(dict.fromkeys(row["optimizer"] for row in rows))
+    if file is not None and file.exists():
+        trace = Trace.model_validate_json(file.read_text())
+        if _has(trace, sizes, optimizers):
+            return Variant(trace)
+    from_row = _arguments(first)
     request = TraceRequest(
         workload=WorkloadSource(build=WORKLOAD, working_directory=str(FOLDER.parents[1])),
         arguments={**from_row, "gradient_accumulation_steps": 2},
@@ -79,6 +95,18 @@ def traced(runner: ForkServerRunner, rows: Sequence[Row], flash: bool, number: i
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(trace.model_dump_json())
     return Variant(trace)
+
+
+def sizes_to_trace(micro_batches: set[int]) -> tuple[int, ...]:
+    """The traced sizes that predictions for these micro-batches use."""
+    needed = micro_batches & set(SIZES)
+    return tuple(sorted(needed | set(SIZES[-2:]))) if micro_batches - set(SIZES) else tuple(sorted(needed))
+
+
+def _has(trace: Trace, sizes: Sequence[int], optimizers: Sequence[str]) -> bool:
+    """Whether a kept trace, which may be of fewer rows, is enough."""
+    known = {step.micro_batch for step in trace.steps}, {each.optim for each in trace.optimizers}
+    return known[0] >= set(sizes) and known[1] >= set(optimizers)
 
 
 def _arguments(row: Row) -> dict[str, Any]:
@@ -108,18 +136,30 @@ def predicted(row: Row, variant: Variant, gpu: Gpu) -> Predicted:
         num_tokens_by_percent=(length,) * 101,
         mean_num_tokens=length,
     )
-    found = estimate(variant, gpu, Candidate(settings=settings), setup)
+    candidate = Candidate(settings=settings)
+    found = estimate(variant, gpu, candidate, setup)
+    memory = found.memory
+    if memory.device_bytes is None:  # how much it lacks
+        memory = estimate(variant, gpu.model_copy(update={"memory_bytes": NO_END}), candidate, setup).memory
     samples = found.time.samples_per_second / num_gpus if found.time else None
     return Predicted(
         id=row["id"],
-        allocated_bytes=found.memory.allocated_bytes,
-        reserved_bytes=found.memory.reserved_bytes,
-        device_bytes=found.memory.device_bytes,
+        allocated_bytes=memory.allocated_bytes,
+        reserved_bytes=memory.reserved_bytes,
+        device_bytes=None if memory.reserved_bytes is None else memory.reserved_bytes + outside_bytes(row, gpu),
         fits=found.fits,
         samples_per_second=samples,
         tokens_per_second=None if samples is None else samples * length,
-        note="",
+        num_trainable=variant.trace.num_trainable_parameters,
     )
+
+
+def outside_bytes(row: Row, gpu: Gpu) -> int:
+    """What the source's device figure holds beside the allocator's segments."""
+    context = EAGERLY_LOADED_BYTES if row["software"] < LAZY_LOADING else CONTEXT_BYTES[gpu.architecture]
+    if row["source_key"] not in COUNTS_WHAT_THE_DRIVER_KEEPS:
+        return context
+    return context + NVML_TOTAL_BYTES[gpu.name] - gpu.memory_bytes
 
 
 def predict(rows: Iterable[Row], folder: Path, kept: Path | None = None) -> list[Predicted]:
@@ -135,7 +175,7 @@ def predict(rows: Iterable[Row], folder: Path, kept: Path | None = None) -> list
             try:
                 variant = traced(runner, members, has_flash(gpu_of(members[0], catalogue), members[0]), number, kept)
                 found += [predicted(row, variant, gpu_of(row, catalogue)) for row in members]
-            except (PerftuneError, LookupError) as error:
+            except (PerftuneError, LookupError, DifferentTapesError) as error:
                 found += [failed(row, str(error)) for row in members]
                 print(members[0]["id"], error, flush=True)
             print(f"{members[0]['id']} +{len(members) - 1}: {time.monotonic() - began:.1f} s", flush=True)
@@ -144,7 +184,7 @@ def predict(rows: Iterable[Row], folder: Path, kept: Path | None = None) -> list
 
 def failed(row: Row, reason: str) -> Predicted:
     """A row that could not be predicted; it counts as an error of 100 %."""
-    return Predicted(row["id"], None, None, None, False, None, None, reason)
+    return Predicted(row["id"], fits=False, note=reason)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 ROWS = Path(__file__).with_name("rows.jsonl")
 Row = Mapping[str, Any]
-"""One published figure,; README.md beside this file describes the fields."""
+"""One published figure; README.md beside this file describes the fields."""
 
 
 def load_rows(path: Path = ROWS) -> list[Row]:

@@ -34,6 +34,8 @@ class Predicted(NamedTuple):
     """Of one GPU."""
     tokens_per_second: float | None = None
     """Of one GPU."""
+    num_trainable: int | None = None
+    """Trained parameters, which the closed formula is told."""
     note: str = ""
 
 

@@ -40,15 +40,15 @@ def markdown(rows: Sequence[Row], predictions: Iterable[Predicted]) -> str:
         [
             head,
             "Means over sources:",
-            _table(["tier", "kind", "metric", "sources", *error_columns], means),
+            table(["tier", "kind", "metric", "sources", *error_columns], means),
             "By source:",
-            _table(["source", "tier", "kind", "metric", "rows", *error_columns], sources),
+            table(["source", "tier", "kind", "metric", "rows", *error_columns], sources),
             "Fits or out of memory, right of all; within 15 % of the GPU's memory apart:",
-            _table(["source", "tier", "kind", "clear", "near"], shares),
+            table(["source", "tier", "kind", "clear", "near"], shares),
             "By row:",
-            _table(["row", "metric", "predicted", "published", "error"], each_row),
+            table(["row", "metric", "predicted", "published", "error"], each_row),
             "Left out:",
-            _table(["reason", "tier", "kind", "rows"], missing),
+            table(["reason", "tier", "kind", "rows"], missing),
         ]
     )
 
@@ -96,5 +96,6 @@ def _interval(low: int | None, high: int | None) -> str:
     return f"{low / GIB:.2f} GiB" if low == high else f"{low / GIB:.2f} – {high / GIB:.2f} GiB"
 
 
-def _table(names: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def table(names: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Of Markdown."""
     return "\n".join(f"| {' | '.join(line)} |" for line in [names, ["---"] * len(names), *lines])

@@ -6,16 +6,19 @@ value, so that it also works where every parameter is put on the meta device as 
 
 import json
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
 import transformers
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from torch.utils.data import Dataset
-from transformers import AutoConfig, BitsAndBytesConfig, Trainer, TrainingArguments
+from transformers import AttentionInterface, AutoConfig, BitsAndBytesConfig, Trainer, TrainingArguments
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from benchmarks.validation.models import MODELS
@@ -28,6 +31,9 @@ NUM_SAMPLES = 2**20
 """More than any run takes; a sample is made when it is asked for."""
 ZERO_GRAD_SETS_TO_NONE = 2023
 """Before torch 2.0, zeroed gradients kept their memory."""
+SOFTMAX_DROPS_ITS_INPUT = 2023
+"""Before torch 1.11 (March 2022), softmax kept its input for the backward pass, as a tensor of its own under autocast
+(derivatives.yaml of torch 1.10: ``_softmax_backward_data(grad, result, dim, self)``)."""
 TOKEN = 1
 """In every vocabulary, and no padding in any of the models."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,6 +43,7 @@ MODEL_CLASSES = {
     "seq2seq-lm": transformers.AutoModelForSeq2SeqLM,
     "sequence-classification": transformers.AutoModelForSequenceClassification,
 }
+OLD_EAGER = "eager_before_torch_1_11"
 ATTENTION = {"eager": "eager", "sdpa": "sdpa", "sdpa_efficient": "sdpa", "flash_attention_2": "flash_attention_2"}
 
 
@@ -44,14 +51,22 @@ def build(args: TrainingArguments) -> Trainer:
     """The Trainer of the row in the environment."""
     row: Row = json.loads(os.environ[ROW_VARIABLE])
     model = build_model(row)
-    kwargs: dict[str, Any] = {}
-    if row["optimizer"] == "adamw_torch" and row["optimizer_implementation"] == "forloop":
-        kwargs["optimizer_cls_and_kwargs"] = (torch.optim.AdamW, {"lr": args.learning_rate, "foreach": False})
     trainer_class = Trainer if row["trainer"] == "yes" else HoldsOutputs
-    trainer = trainer_class(model=model, args=args, train_dataset=FixedLength(row), data_collator=stack, **kwargs)
+    trainer = trainer_class(model=model, args=args, train_dataset=FixedLength(row), data_collator=stack)
     if isinstance(trainer, HoldsOutputs):
         trainer.is_mixed = row["amp"] is not None
+    if row["optimizer_implementation"] == "forloop":
+        trainer.create_optimizer = partial(looping, trainer.create_optimizer)  # type: ignore[method-assign]
     return trainer
+
+
+def looping(create_optimizer: Callable[..., torch.optim.Optimizer], *args: Any) -> torch.optim.Optimizer:
+    """An optimizer that steps one parameter after the other, where nobody asked for another way."""
+    optimizer = create_optimizer(*args)
+    for values in (optimizer.defaults, *optimizer.param_groups):
+        if "foreach" in values and values["foreach"] is None:
+            values["foreach"] = False
+    return optimizer
 
 
 class HoldsOutputs(Trainer):
@@ -121,7 +136,50 @@ def build_model(row: Row) -> nn.Module:
 def attention(row: Row) -> str | None:
     """The implementation to ask transformers for; SDPA's flash kernel stands in where flash-attn is not installed."""
     name = ATTENTION[row["attention"]] if row["attention"] else None
+    if name == "eager" and row["software"] < SOFTMAX_DROPS_ITS_INPUT:
+        return OLD_EAGER
     return "sdpa" if name == "flash_attention_2" and not is_flash_attn_2_available() else name
+
+
+class KeptForBackward(torch.autograd.Function):
+    """A result that keeps another tensor until its backward pass has run."""
+
+    @staticmethod
+    def forward(ctx: Any, result: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """The result as it is."""
+        ctx.save_for_backward(kept)
+        return result.view_as(result)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """The gradient as it is."""
+        assert ctx.saved_tensors
+        return grads[0], None
+
+
+def attention_before_torch_1_11(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention in single operators, with a softmax that keeps its input."""
+    scores = torch.matmul(query, key.transpose(2, 3)) * (scaling or query.shape[-1] ** -0.5)
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    if torch.is_autocast_enabled(scores.device.type):
+        scores = scores.float()
+    weights = KeptForBackward.apply(F.softmax(scores, dim=-1), scores)  # type: ignore[no-untyped-call]
+    weights = F.dropout(weights, p=dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
+
+
+AttentionInterface.register(OLD_EAGER, attention_before_torch_1_11)
+AttentionMaskInterface.register(OLD_EAGER, eager_mask)
 
 
 def _quantise(model: nn.Module, row: Row) -> nn.Module:
@@ -177,6 +235,9 @@ def _with_lora(model: nn.Module, lora: dict[str, Any]) -> nn.Module:
         task_type="CAUSAL_LM",
     )
     adapted: nn.Module = get_peft_model(model, config, autocast_adapter_dtype=lora["dtype"] == "fp32")
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:  # PEFT makes those of packed weights in fp32
+            parameter.data = parameter.data.to(DTYPES[lora["dtype"]])
     return adapted
 
 

@@ -12,6 +12,7 @@ import typer
 from perftune import __version__
 from perftune.cli.gpus import gpus
 from perftune.cli.init import init
+from perftune.cli.plan import plan
 from perftune.cli.probe import probe
 from perftune.cli.schema import schema
 from perftune.errors import Interrupted, PerftuneError
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(gpus)
 app.command()(init)
 app.command()(probe)
+app.command()(plan)
 app.command()(schema)
 
 

@@ -8,7 +8,7 @@ from perftune.plan.calibration import CONTEXT_BYTES, error_band, workspace_bytes
 from perftune.plan.memory import replay
 from perftune.plan.program import Program, build_program
 from perftune.plan.roofline import Roofline, Seconds, micro_step_seconds, optimizer_seconds
-from perftune.plan.sharding import SHARDINGS, Sharding, communication_seconds
+from perftune.plan.sharding import SHARDINGS, communication_seconds
 from perftune.plan.tapes import FamilyTape, TapesOfSizes, constant, tapes_of_sizes
 from perftune.records.candidate import CHECKPOINTING, CUDA_ALLOCATOR, OPTIMIZER, PRECISION, Candidate
 from perftune.records.estimate import Estimate, MemoryEstimate, MemoryHolder, TimeEstimate
@@ -41,7 +41,9 @@ class Variant:
 
     def __post_init__(self) -> None:
         self.tapes = tapes_of_sizes(self.trace)
-        self.optimizers = {known.optim: constant(known.tape) for known in self.trace.optimizers if known.tape is not None}
+        self.optimizers = {
+            known.optim: constant(known.tape) for known in self.trace.optimizers if known.tape is not None
+        }
 
     def paged_bytes(self, optim: str) -> int:
         """State outside the caching allocator."""
@@ -72,7 +74,9 @@ def estimate(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> 
     cost = None
     if setup.price_per_hour is not None:
         cost = setup.price_per_hour * setup.num_devices / 3600 / time.samples_per_second * 1e6
-    return Estimate(gpu=gpu.name, candidate=candidate, fits=fits, memory=memory, time=time, cost_per_million_samples=cost)
+    return Estimate(
+        gpu=gpu.name, candidate=candidate, fits=fits, memory=memory, time=time, cost_per_million_samples=cost
+    )
 
 
 def _optim(candidate: Candidate) -> str:
@@ -100,6 +104,7 @@ def _memory(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> M
         expandable_segments="expandable" in str(candidate.settings.get(CUDA_ALLOCATOR)),
     )
     parts = dict(peak.parts)
+    parts["rounding"] = peak.allocated_bytes - sum(parts.values())
     if peak.reserved_bytes is not None:
         parts["fragmentation"] = peak.reserved_bytes - peak.allocated_bytes
     parts["context"] = context
@@ -167,6 +172,3 @@ def _mfu(
     dtype = precision if precision in roofline.gpu.peak_flops else variant.trace.compute_dtype
     peak = roofline.gpu.peak(dtype)
     return None if not peak else own * num_micro / (step_seconds * peak)
-
-
-__all__ = ["Setup", "Sharding", "Variant", "estimate"]

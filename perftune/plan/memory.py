@@ -1,12 +1,14 @@
 """A program and a micro-batch to its peak: allocated bytes by part, reserved bytes, or out of memory."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from perftune.plan.allocator import Block, CachingAllocator, OutOfDeviceMemoryError, round_size
+from perftune.plan.allocator import MIN_BLOCK_BYTES, Block, CachingAllocator, OutOfDeviceMemoryError
 from perftune.plan.program import Part, Program
+from perftune.plan.tapes import Ints
 
 NUM_HOLDERS = 5
 
@@ -25,51 +27,60 @@ class Peak:
     num_alloc_retries: int = 0
 
 
-def allocated_peak(program: Program, micro_batch: int) -> Peak:
-    """The peak of allocated memory, without the allocator's segments: exact, and fast enough for a whole grid."""
-    sizes = program.sizes(micro_batch)
-    rounded = np.where(sizes > 0, -(-sizes // round_size(1)) * round_size(1), 0)
+def allocated_peak(program: Program, micro_batch: int, *, rounded_to: int = MIN_BLOCK_BYTES) -> Peak:
+    """The peak of what is asked for: fast enough for a whole grid.
+
+    The allocator counts a little more where it does not split a block (see `replay`).
+
+    Args:
+        program: what is allocated.
+        micro_batch: its size.
+        rounded_to: bytes that each request is rounded to a multiple of.
+    """
+    return _peak(program, -(-program.sizes(micro_batch) // rounded_to) * rounded_to)
+
+
+def _peak(program: Program, taken: Ints) -> Peak:
+    """The moment at which most is taken by what is alive."""
     numbers = np.abs(program.events) - 1
-    change = np.where(program.events > 0, rounded[numbers], -rounded[numbers])
-    level = np.cumsum(change)
+    level = np.cumsum(np.where(program.events > 0, taken[numbers], -taken[numbers]))
     moment = int(np.argmax(level))
     made = program.events[: moment + 1]
-    alive = np.zeros(len(sizes), dtype=bool)
+    alive = np.zeros(len(taken), dtype=bool)
     alive[made[made > 0] - 1] = True
     alive[-made[made < 0] - 1] = False
-    parts = {part.name.lower(): int(rounded[alive & (program.part == part)].sum()) for part in Part}
-    return Peak(int(level[moment]), None, parts, _holders(program, alive, rounded))
+    parts = {part.name.lower(): int(taken[alive & (program.part == part)].sum()) for part in Part}
+    return Peak(int(level[moment]), None, parts, _holders(program, alive, taken))
 
 
-def _holders(program: Program, alive: "np.ndarray", rounded: "np.ndarray") -> tuple[tuple[str, str, int], ...]:  # type: ignore[type-arg]
+def _holders(program: Program, alive: NDArray[np.bool_], taken: Ints) -> tuple[tuple[str, str, int], ...]:
     moving = alive & np.isin(program.part, (Part.ACTIVATIONS, Part.TEMPORARIES, Part.OPTIMIZER_TEMPORARIES))
     found: Counter[tuple[str, str]] = Counter()
     for number in np.flatnonzero(moving):
-        found[program.maker[number]] += int(rounded[number])
+        found[program.maker[number]] += int(taken[number])
     return tuple((*maker, num_bytes) for maker, num_bytes in found.most_common(NUM_HOLDERS))
 
 
 def replay(
     program: Program, micro_batch: int, *, capacity_bytes: int | None = None, expandable_segments: bool = False
 ) -> Peak:
-    """The same with the caching allocator: also what it reserves, and whether that is there."""
-    peak = allocated_peak(program, micro_batch)
+    """The same with the caching allocator: what its blocks take, what it reserves, and whether that is there."""
     allocator = CachingAllocator(capacity_bytes, expandable_segments=expandable_segments)
     sizes = program.sizes(micro_batch)
+    taken = np.zeros_like(sizes)
     blocks: dict[int, Block] = {}
     try:
         for event in program.events.tolist():
             if event > 0:
                 if sizes[event - 1] > 0:
-                    blocks[event] = allocator.malloc(int(sizes[event - 1]))
+                    block = blocks[event] = allocator.malloc(int(sizes[event - 1]))
+                    taken[event - 1] = block.num_bytes
             elif -event in blocks:
                 allocator.free(blocks.pop(-event))
     except OutOfDeviceMemoryError:
-        return Peak(peak.allocated_bytes, None, peak.parts, peak.holders, allocator.num_alloc_retries)
-    return Peak(
-        allocator.peak_allocated_bytes,
-        allocator.peak_reserved_bytes,
-        peak.parts,
-        peak.holders,
-        allocator.num_alloc_retries,
+        return replace(allocated_peak(program, micro_batch), num_alloc_retries=allocator.num_alloc_retries)
+    return replace(
+        _peak(program, taken),
+        reserved_bytes=allocator.peak_reserved_bytes,
+        num_alloc_retries=allocator.num_alloc_retries,
     )

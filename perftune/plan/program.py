@@ -77,12 +77,15 @@ class _Builder:
                 if number in known:
                     self.free(known.pop(number))
                 continue
+            former = known.get(number)  # what an earlier play of the same stretch has left
             known[number] = self.make(
                 float(tape.sizes.base[number]),
                 float(tape.sizes.slope[number]),
                 int(parts[number]),
                 _maker(example, number),
             )
+            if former is not None:
+                self.free(former)
 
     def program(self) -> Program:
         return Program(

@@ -1,7 +1,8 @@
 """The operators of a tape and a GPU to seconds: each kernel is bound by arithmetic or by memory, the whole by the host.
 
-A kernel takes ``max(FLOPs / (peak × efficiency), bytes / (bandwidth × efficiency))`` and a fixed time; a phase takes its
-kernels' sum, or what the host needs to launch them if that is longer.
+A kernel takes ``max(FLOPs / (peak × efficiency), bytes / (bandwidth × efficiency))`` and a fixed time, where a matrix
+product has some FLOPs more on each multiprocessor, since its last wave of tiles does not fill the GPU; a phase takes
+its kernels' sum, or what the host needs to launch them if that is longer; a step some time of the host on top.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from perftune.plan.calibration import (
     HOST_BACKWARD_SECONDS,
     HOST_FORWARD_SECONDS,
     KERNEL_SECONDS,
+    STEP_SECONDS,
+    TILE_FLOPS,
     Efficiency,
 )
 from perftune.plan.tapes import FamilyTape, Floats
@@ -57,10 +60,7 @@ class Roofline:
 
     def peak_flops(self, dtype: str) -> float:
         """Dense peak of the arithmetic that a product in this dtype uses here."""
-        wanted = self.precision if dtype in HALF and self.precision in HALF else dtype
-        if dtype == "fp32" and self.precision == "tf32":
-            wanted = "tf32"
-        return self.gpu.peak(wanted) or self.gpu.peak("fp32") or 0.0
+        return self.gpu.peak(self._format(dtype)) or self.gpu.peak("fp32") or 0.0
 
     def seconds(self, tape: FamilyTape, micro_batch: int, begin: int, end: int, host_seconds: float) -> Seconds:
         """Of the operators ``begin`` to ``end`` of a tape."""
@@ -68,7 +68,8 @@ class Roofline:
         flops, num_bytes = tape.flops.at(micro_batch)[begin:end], tape.num_bytes.at(micro_batch)[begin:end]
         rates = self._rates(ops)[begin:end]
         moving = num_bytes / (self.gpu.memory_bandwidth_bytes_per_second * self._efficiency.bandwidth)
-        kernels = np.maximum(flops / rates, moving) + KERNEL_SECONDS
+        computing = np.where(flops > 0, flops + TILE_FLOPS * self.gpu.num_sms, 0.0) / rates
+        kernels = np.maximum(computing, moving) + KERNEL_SECONDS
         return Seconds(float(kernels.sum()), host_seconds * (end - begin))
 
     def _rates(self, ops: Ops) -> Floats:
@@ -82,15 +83,22 @@ class Roofline:
 
     def _matmul(self, dtype: str) -> float:
         known = self._efficiency.matmul
-        wanted = self.precision if dtype in HALF or (dtype == "fp32" and self.precision == "tf32") else dtype
-        return known.get(wanted, known.get("fp32", 0.5))
+        return known.get(self._format(dtype), known["fp32"])
+
+    def _format(self, dtype: str) -> str:
+        """Of the factors: mixed precision is traced in bf16 where it is fp16, and TF32 in fp32."""
+        if dtype in HALF and self.precision in HALF:
+            return self.precision
+        return "tf32" if dtype == "fp32" and self.precision == "tf32" else dtype
 
 
 def micro_step_seconds(roofline: Roofline, tape: FamilyTape, micro_batch: int, number: int) -> dict[str, Seconds]:
     """Forward and backward of the first or the second micro-step."""
     marks = tape.example.op_marks
     begin, end = marks[f"micro_{number}"], marks[f"micro_{number}_ends"]
-    turn = min((place for name, place in marks.items() if name.startswith("backward_") and begin <= place <= end), default=end)
+    turn = min(
+        (place for name, place in marks.items() if name.startswith("backward_") and begin <= place <= end), default=end
+    )
     return {
         "forward": roofline.seconds(tape, micro_batch, begin, turn, HOST_FORWARD_SECONDS),
         "backward": roofline.seconds(tape, micro_batch, turn, end, HOST_BACKWARD_SECONDS),
@@ -98,6 +106,7 @@ def micro_step_seconds(roofline: Roofline, tape: FamilyTape, micro_batch: int, n
 
 
 def optimizer_seconds(roofline: Roofline, tape: FamilyTape) -> Seconds:
-    """The second step, which finds its state; clipping included."""
+    """The second step, which finds its state; clipping and what the host does once a step included."""
     marks = tape.example.op_marks
-    return roofline.seconds(tape, 1, marks["clip_1"], marks["step_1_ends"], HOST_BACKWARD_SECONDS)
+    own = roofline.seconds(tape, 1, marks["clip_1"], marks["step_1_ends"], HOST_BACKWARD_SECONDS)
+    return own + Seconds(STEP_SECONDS, STEP_SECONDS)

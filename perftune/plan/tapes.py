@@ -49,6 +49,25 @@ class DifferentTapesError(Exception):
     """Two traces do not have the same events in the same order, so nothing can be said between them."""
 
 
+def in_order(tape: Tape) -> Tape:
+    """The tape with frees that follow one another sorted.
+
+    Their order does not matter, and is none where a hash table is cleared, such as autocast's cache of cast weights.
+    """
+    cuts = set(tape.marks.values())
+    events: list[int] = []
+    run: list[int] = []
+    for place, event in enumerate(tape.events):
+        if run and (event > 0 or place in cuts):
+            events += sorted(run, reverse=True)
+            run = []
+        if event > 0:
+            events.append(event)
+        else:
+            run.append(event)
+    return tape.model_copy(update={"events": (*events, *sorted(run, reverse=True))})
+
+
 def constant(tape: Tape) -> FamilyTape:
     """A tape that does not depend on the micro-batch."""
     values = (np.array(column, dtype=np.float64) for column in (tape.sizes, tape.ops.flops, tape.ops.num_bytes))
@@ -61,7 +80,7 @@ def family(first: TracedStep, second: TracedStep) -> FamilyTape:
     Raises:
         DifferentTapesError: they differ in more than sizes.
     """
-    a, b = first.tape, second.tape
+    a, b = in_order(first.tape), in_order(second.tape)
     if a.events != b.events or a.ops.name != b.ops.name or a.ops.names != b.ops.names:
         raise DifferentTapesError(
             f"micro-batches {first.micro_batch} and {second.micro_batch} do different things: "

@@ -26,8 +26,8 @@ class MemoryEstimate(Record):
     device_bytes: int | None
     """What nvidia-smi shows: reserved and the context; None where memory runs out."""
     parts: dict[str, int]
-    """parameters, buffers, gradients, optimizer_state, activations, temporaries, workspaces: they add up to
-    `allocated_bytes`. fragmentation and context come on top."""
+    """parameters, buffers, gradients, optimizer_state, activations, temporaries, optimizer_temporaries, workspaces and
+    the allocator's rounding add up to `allocated_bytes`; fragmentation and context come on top."""
     holders: tuple[MemoryHolder, ...] = ()
     """Of activations and temporaries, largest first."""
     paged_bytes: int = 0
@@ -70,6 +70,17 @@ class Estimate(Record):
     cost_per_million_samples: float | None = None
 
 
+class LargestBatch(Record):
+    """The largest micro-batch that fits, of one combination of the other knobs; not bound to the global batch."""
+
+    gpu: str
+    candidate: Candidate
+    """With that micro-batch; None fits: with 1."""
+    micro_batch: int | None
+    memory: MemoryEstimate
+    """Of that micro-batch."""
+
+
 class Plan(Record):
     """Everything that was asked."""
 
@@ -88,6 +99,8 @@ class Plan(Record):
     """Of the longest sample."""
     mean_num_tokens: float | None
     estimates: tuple[Estimate, ...]
+    largest: tuple[LargestBatch, ...] = ()
+    """Where it was asked for."""
     notes: tuple[str, ...] = ()
     trace_seconds: float = Field(ge=0)
     """What the traces took."""

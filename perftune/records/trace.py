@@ -62,7 +62,7 @@ class TraceRequest(Record):
     micro_batches: tuple[int, ...]
     """Sizes to trace, ascending."""
     optimizers: tuple[str, ...] = ()
-    """Values of ``optim`` to trace the step of; empty: that of the arguments."""
+    """Values of ``optim`` to trace the step of."""
     sample_indices: tuple[int, ...] = ()
     """The heaviest samples of the data, heaviest first."""
     has_flash_attention: bool = True

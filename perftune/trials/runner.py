@@ -153,9 +153,7 @@ class ForkServerRunner:
                 return self.survey(request)
             if result.failure is not None:
                 write_atomically(directory / "traceback.txt", result.failure.traceback or "")
-                raise WorkloadError(
-                    f"the workload cannot be built: {_said(result.failure)} (all of it: {directory})"
-                )
+                raise WorkloadError(f"the workload cannot be built: {_said(result.failure)} (all of it: {directory})")
         failure = classify(facts).failure
         raise WorkloadError(
             f"the workload cannot be built: {failure.message if failure else 'no survey'} "
@@ -170,16 +168,16 @@ class ForkServerRunner:
         """
         directory = self._directory / "traces" / f"{number:04d}"
         inputs = {REQUEST: request.model_dump_json(indent=1)}
-        facts = self._run_task(
-            "trace", directory, inputs, request.deadline_seconds, environment=request.environment
-        )
+        facts = self._run_task("trace", directory, inputs, request.deadline_seconds, environment=request.environment)
         with contextlib.suppress(ValidationError, IndexError):
             result = TraceResult.model_validate_json(facts.results[0])
             if result.trace is not None:
                 return result.trace
             if result.failure is not None:
                 write_atomically(directory / "traceback.txt", result.failure.traceback or "")
-                raise WorkloadError(f"the training step cannot be traced: {_said(result.failure)} (all of it: {directory})")
+                raise WorkloadError(
+                    f"the training step cannot be traced: {_said(result.failure)} (all of it: {directory})"
+                )
         failure = classify(facts).failure
         raise WorkloadError(
             f"the training step cannot be traced: {failure.message if failure else 'no trace'} "

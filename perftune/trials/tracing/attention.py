@@ -8,11 +8,14 @@ Shapes are those of ``aten/src/ATen/native/transformers/cuda/flash_attn/flash_ap
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
 
 from perftune.trials.tracing.recorder import Recorder
 
 HALF = (torch.float16, torch.bfloat16)
 LARGEST_FLASH_HEAD = 256
+BIAS_ALIGNMENT, BIAS_GRAD_ALIGNMENT = 8, 16
+"""Elements (``mem_eff_alignment`` of attention.cpp; ``lastDim`` in ``_efficient_attention_backward``)."""
 
 
 class Kernel(NamedTuple):
@@ -43,7 +46,25 @@ def fused_attention(
     if enable_gqa and not is_flash and key.shape[1] != query.shape[1]:
         times = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(times, dim=1), value.repeat_interleave(times, dim=1)
-    return FusedAttention.apply(query, key, value, Kernel(recorder, is_flash, is_causal))
+    bias = None if attn_mask is None else _bias(attn_mask, query, key)
+    kernel = Kernel(recorder, is_flash, is_causal)
+    return FusedAttention.apply(query, key, value, bias, kernel)  # type: ignore[no-untyped-call]
+
+
+def _bias(mask: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """The mask as the memory-efficient kernel reads it: added numbers, rows padded to a multiple of eight.
+
+    ``convert_boolean_attn_mask`` and ``preprocess_mask`` of ``aten/src/ATen/native/transformers/attention.cpp``. It is
+    kept for backward, by each layer its own.
+    """
+    if mask.dtype is torch.bool:
+        mask = torch.where(mask, query.new_zeros(()), query.new_full((), -torch.inf))
+    elif mask.dtype is not query.dtype:
+        mask = mask.to(query.dtype)
+    num_keys = key.shape[2]
+    if num_keys % BIAS_ALIGNMENT and mask.shape[-1] == num_keys:
+        mask = F.pad(mask, (0, _rounded(num_keys, BIAS_ALIGNMENT) - num_keys))[..., :num_keys]
+    return mask.expand(query.shape[0], query.shape[1], query.shape[2], num_keys)
 
 
 def _rounded(number: int, to: int) -> int:
@@ -63,7 +84,7 @@ class FusedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, kernel: Kernel
+        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: Any, kernel: Kernel
     ) -> torch.Tensor:
         """Output in the layout of the kernels: batch, length, heads, size."""
         batch, heads, length, _ = query.shape
@@ -71,14 +92,14 @@ class FusedAttention(torch.autograd.Function):
         out = query.new_empty((batch, length, heads, value.shape[-1])).transpose(1, 2)
         rows = length if kernel.is_flash else _rounded(length, 32)
         sums = query.new_empty((batch, heads, rows), dtype=torch.float32)
-        ctx.save_for_backward(query, key, value, out, sums)
+        ctx.save_for_backward(query, key, value, bias, out, sums)
         ctx.kernel = kernel
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Any, None]:
         """Gradients, beside the fp32 accumulators of the kernel."""
-        query, key, value, _, _ = ctx.saved_tensors
+        query, key, value, _, _, _ = ctx.saved_tensors
         kernel, grad = ctx.kernel, grads[0]
         batch, heads, length, size = query.shape
         contiguous = grad if grad.transpose(1, 2).is_contiguous() or grad.is_contiguous() else grad.contiguous()
@@ -96,8 +117,12 @@ class FusedAttention(torch.autograd.Function):
             del spread
         else:
             grad_key, grad_value = _like(key), _like(value)
+        grad_bias = None
+        if ctx.needs_input_grad[3]:
+            width = _rounded(key.shape[2], BIAS_GRAD_ALIGNMENT)
+            grad_bias = query.new_empty((batch, heads, length, width))[..., : key.shape[2]]
         del accumulated, contiguous
-        return grad_query, grad_key, grad_value, None
+        return grad_query, grad_key, grad_value, grad_bias, None
 
 
 def _like(tensor: torch.Tensor, heads: int | None = None) -> torch.Tensor:

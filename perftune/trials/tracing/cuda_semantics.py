@@ -1,8 +1,8 @@
 """Functions as they behave on CUDA, on fake CPU tensors: autocast's fp32 list, dropout's mask, fused attention.
 
 What differs between the devices is what a GPU would allocate: CUDA's autocast runs more functions in fp32
-(aten/src/ATen/autocast_mode.h, AT_FORALL_FP32 and AT_FORALL_FP32_SET_OPT_DTYPE), its dropout keeps one byte an element, its
-softmax reads half precision and writes fp32 without a copy, and its attention kernels keep a row of sums.
+(aten/src/ATen/autocast_mode.h, AT_FORALL_FP32 and AT_FORALL_FP32_SET_OPT_DTYPE), its dropout keeps one byte an element,
+its softmax reads half precision and writes fp32 without a copy, and its attention kernels keep a row of sums.
 """
 
 from collections.abc import Iterator
@@ -19,20 +19,21 @@ from perftune.trials.tracing.recorder import Recorder
 
 _T = torch.Tensor
 FP32 = {
-    F.layer_norm, torch.layer_norm, F.group_norm, torch.group_norm, torch.pow, _T.pow, _T.__pow__, torch.rsqrt,
-    _T.rsqrt, torch.exp, _T.exp, torch.expm1, _T.expm1, torch.log, _T.log, torch.log1p, _T.log1p, torch.log2, _T.log2,
-    torch.log10, _T.log10, torch.reciprocal, _T.reciprocal, torch.norm, _T.norm, torch.sinh, torch.cosh, torch.tan,
-    torch.acos, torch.asin, torch.erfinv, F.cross_entropy, F.nll_loss, F.kl_div, F.mse_loss, F.l1_loss,
-    F.smooth_l1_loss, F.binary_cross_entropy_with_logits, F.cosine_embedding_loss, F.cosine_similarity, F.softplus,
-    torch.cdist, torch.logsumexp, _T.logsumexp, torch.renorm,
+    F.layer_norm, torch.layer_norm, F.rms_norm, torch.rms_norm, F.group_norm, torch.group_norm, torch.pow, _T.pow,
+    _T.__pow__, torch.rsqrt, _T.rsqrt, torch.exp, _T.exp, torch.expm1, _T.expm1, torch.log, _T.log, torch.log1p,
+    _T.log1p, torch.log2, _T.log2, torch.log10, _T.log10, torch.reciprocal, _T.reciprocal, torch.sinh, torch.cosh,
+    torch.tan, torch.acos, torch.asin, torch.erfinv, F.nll_loss, F.kl_div, F.mse_loss, F.l1_loss, F.smooth_l1_loss,
+    F.huber_loss, F.triplet_margin_loss, F.binary_cross_entropy_with_logits, F.cosine_embedding_loss,
+    F.cosine_similarity, F.softplus, torch.cdist, torch.logsumexp, _T.logsumexp, torch.renorm,
 }  # fmt: skip
 FP32_RESULT = {
-    F.softmax: F.softmax, torch.softmax: torch.softmax, _T.softmax: torch.softmax, F.log_softmax: F.log_softmax,
-    torch.log_softmax: torch.log_softmax, _T.log_softmax: torch.log_softmax, torch.sum: torch.sum, _T.sum: torch.sum,
-    torch.cumsum: torch.cumsum, _T.cumsum: torch.cumsum, torch.prod: torch.prod, _T.prod: torch.prod,
+    torch.sum, _T.sum, torch.cumsum, _T.cumsum, torch.cumprod, _T.cumprod, torch.prod, _T.prod, torch.norm, _T.norm,
+    torch.linalg.vector_norm,
 }  # fmt: skip
 """Functions whose result is fp32 under autocast, where no dtype is asked for."""
 SOFTMAX = {F.softmax, torch.softmax, _T.softmax}
+NLL = ("weight", "size_average", "ignore_index", "reduce", "reduction")
+"""Parameters that cross_entropy hands on to nll_loss, in order."""
 LOG_SOFTMAX = {F.log_softmax, torch.log_softmax, _T.log_softmax}
 HALF = (torch.float16, torch.bfloat16)
 
@@ -51,7 +52,10 @@ class CpuSemantics(TorchFunctionMode):
 
     @contextmanager
     def in_backward(self) -> Iterator[None]:
-        """Stay entered in backward passes, where checkpointing recomputes: a mode is left while it handles a function."""
+        """Stay entered in backward passes, where checkpointing recomputes.
+
+        A mode is left while it handles a function, and backward is one.
+        """
         engine = torch.autograd._engine_run_backward  # type: ignore[attr-defined]  # noqa: SLF001 (all ways lead there)
 
         def under_this_mode(*args: Any, **kwargs: Any) -> Any:
@@ -82,11 +86,17 @@ class CudaSemantics(CpuSemantics):
         if func in SOFTMAX or func in LOG_SOFTMAX:
             return _softmax(func, args, kwargs)
         if torch.is_autocast_enabled("cpu"):
+            if func is F.cross_entropy:
+                return _cross_entropy(*args, **kwargs)
             if func in FP32:
                 args, kwargs = _as_fp32(args), {name: _as_fp32(value) for name, value in kwargs.items()}
-            elif func in FP32_RESULT and _is_half(args[0]) and kwargs.get("dtype") is None:
+            elif func in FP32_RESULT and _is_half(_first(args, kwargs)) and kwargs.get("dtype") is None:
                 kwargs["dtype"] = torch.float32
         return func(*args, **kwargs)
+
+
+def _first(args: Any, kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else kwargs.get("input")
 
 
 def _is_half(value: Any) -> bool:
@@ -106,13 +116,22 @@ def _dropout(x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bo
     return result
 
 
+def _cross_entropy(input: torch.Tensor, target: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: A002 (torch's)
+    """No function of the fp32 list itself: its log_softmax is, and reads half precision."""
+    if not _is_half(input) or target.is_floating_point() or kwargs.get("label_smoothing") or len(args) > len(NLL):
+        return F.cross_entropy(_as_fp32(input), _as_fp32(target), *args, **kwargs)
+    values = dict(zip(NLL, args, strict=False)) | kwargs
+    values.pop("label_smoothing", None)
+    return F.nll_loss(HalfToFloat.apply(input, True), target, **values)  # type: ignore[no-untyped-call]
+
+
 def _softmax(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    x = args[0] if args else kwargs["input"]
+    x = _first(args, kwargs)
     asked = kwargs.get("dtype")
     wants_fp32 = asked is torch.float32 or (asked is None and torch.is_autocast_enabled("cpu"))
     if not _is_half(x) or not wants_fp32:
         return func(*args, **kwargs)
-    return HalfToFloat.apply(x, func in LOG_SOFTMAX)
+    return HalfToFloat.apply(x, func in LOG_SOFTMAX)  # type: ignore[no-untyped-call]
 
 
 class HalfToFloat(torch.autograd.Function):

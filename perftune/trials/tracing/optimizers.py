@@ -1,8 +1,9 @@
 """An optimizer by its name to the tape of its steps: made by the Trainer, stepped on fake parameters and gradients."""
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import torch
 from transformers.training_args import OptimizerNames
@@ -62,7 +63,7 @@ def _fake_grad(tracer: "Tracer", parameter: torch.Tensor) -> torch.Tensor:
 
 
 def _as_on_cuda(optimizer: Any) -> None:
-    """Torch steps all parameters together on CUDA where nothing else is asked for (``_default_to_fused_or_foreach``)."""
+    """Torch steps all parameters together on CUDA unless asked otherwise (``_default_to_fused_or_foreach``)."""
     for group in optimizer.param_groups:
         if "foreach" in group and group["foreach"] is None and not group.get("fused"):
             group["foreach"] = True
@@ -77,19 +78,14 @@ def _paged(name: str) -> Iterator[list[int]]:
         return
     from bitsandbytes.optim import optimizer as bnb
 
-    own = bnb.Optimizer8bit.get_state_buffer
-
-    def buffer(self: Any, p: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    def buffer(_: Any, p: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         if p.numel() < PAGED_FROM:
             return torch.zeros_like(p, dtype=dtype)
         held.append(p.numel() * dtype.itemsize)
         return torch.empty(0, dtype=dtype)
 
-    bnb.Optimizer8bit.get_state_buffer = buffer
-    try:
+    with mock.patch.object(bnb.Optimizer8bit, "get_state_buffer", buffer):
         yield held
-    finally:
-        bnb.Optimizer8bit.get_state_buffer = own
 
 
 def _compiled(tracer: "Tracer", name: str, trainable: list[torch.Tensor]) -> Any:

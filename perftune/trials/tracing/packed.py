@@ -1,7 +1,7 @@
-"""Layers that bitsandbytes keeps in four or eight bits to fake tensors of the packed size, unpacked where they are used.
+"""Layers that bitsandbytes keeps in four or eight bits to fake tensors of that size, unpacked where they are used.
 
-Four bits (``bitsandbytes/nn/modules.py`` Linear4bit, ``functional.quantize_4bit``): half a byte a weight and one fp32 scale
-for 64 of them; with double quantisation one byte a scale and an fp32 for 256 of those. ``autograd/_functions.py``
+Four bits (``bitsandbytes/nn/modules.py`` Linear4bit, ``functional.quantize_4bit``): half a byte a weight and one fp32
+scale for 64 of them; with double quantisation one byte a scale and an fp32 for 256 of those. ``autograd/_functions.py``
 MatMul4Bit unpacks the weight for each product, forward and backward, and keeps nothing in between. Eight bits
 (MatMul8bitLt): one byte a weight and a scale a row; the input is kept in eight bits too.
 """
@@ -19,7 +19,9 @@ FOUR, EIGHT = "Linear4bit", "Linear8bitLt"
 
 def is_packed(module: torch.nn.Module) -> bool:
     """Whether bitsandbytes packs the weight of a layer."""
-    return any(base.__name__ in {FOUR, EIGHT} and base.__module__.startswith("bitsandbytes") for base in type(module).__mro__)
+    return any(
+        base.__name__ in {FOUR, EIGHT} and base.__module__.startswith("bitsandbytes") for base in type(module).__mro__
+    )
 
 
 def pack(model: torch.nn.Module, mode: FakeTensorMode, recorder: Recorder) -> list[torch.Tensor]:
@@ -64,7 +66,7 @@ class _Forward:
         bias = None if layer.bias is None else layer.bias.to(compute)
         shape = layer.out_features, layer.in_features
         with torch.autocast("cpu", enabled=False):
-            out = PackedProduct.apply(x.to(compute), layer.weight, bias, shape, self._recorder)
+            out = PackedProduct.apply(x.to(compute), layer.weight, bias, shape, self._recorder)  # type: ignore[no-untyped-call]
         result: torch.Tensor = out.to(dtype)
         return result
 

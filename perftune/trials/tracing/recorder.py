@@ -1,5 +1,6 @@
 """Operators as they are dispatched to a tape: what each allocates and does, and when it is freed."""
 
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,13 @@ NO_KERNEL = {
 """Operators that may allocate and run nothing."""
 
 
+ADD, ADD_TO = torch.ops.aten.add.Tensor, torch.ops.aten.add_.Tensor
+HOLDERS = 2
+"""References to a storage that nobody else holds: the tensor's and Python's. A view's base holds it too."""
+WRAPPERS = ("torch/_compile.py", "torch/_dynamo/eval_frame.py")
+"""Between torch and a ``__torch_dispatch__``."""
+
+
 def workspace_bytes(name: str, args: Any) -> int:
     """What a CUDA kernel takes beside its result, from the caching allocator.
 
@@ -33,6 +41,37 @@ def workspace_bytes(name: str, args: Any) -> int:
     return 0
 
 
+def _accumulates_in_place(args: Any, kwargs: Any) -> bool:
+    """Whether the engine would add a gradient to the one that is there already, instead of making a third.
+
+    It does so with a dense tensor that nobody else holds (``can_accumulate_inplace`` of
+    ``torch/csrc/autograd/input_buffer.cpp``), but never with subclasses, which fake tensors are.
+    """
+    if kwargs or len(args) != 2 or torch.is_grad_enabled() or not _called_by_engine():
+        return False
+    held, added = args
+    if not (isinstance(held, torch.Tensor) and isinstance(added, torch.Tensor)):
+        return False
+    if (held.shape, held.dtype) != (added.shape, added.dtype) or not _is_dense(held):
+        return False
+    holders = torch._C._storage_Use_Count(held.untyped_storage()._cdata)  # noqa: SLF001
+    return bool(holders <= HOLDERS)
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    """Whether the elements lie beside each other, in whatever order."""
+    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return reach + 1 == tensor.numel()
+
+
+def _called_by_engine() -> bool:
+    """Whether no Python stands between the engine and the operator."""
+    frame: Any = sys._getframe(3)  # noqa: SLF001 (what called __torch_dispatch__)
+    while frame.f_code.co_filename.endswith(WRAPPERS):
+        frame = frame.f_back
+    return bool(frame.f_code.co_name == "_engine_run_backward")
+
+
 class Recorder(TorchDispatchMode):
     """Keeps the tape while it is entered. Tensors of others are told with `hold`."""
 
@@ -41,11 +80,12 @@ class Recorder(TorchDispatchMode):
         Args:
             is_cuda: whether kernels take the workspaces of their CUDA versions.
         """
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.is_cuda = is_cuda
         self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._quiet = 0
         self.module_names: list[str] = [""]
+        self._next = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -61,8 +101,7 @@ class Recorder(TorchDispatchMode):
         self._dtype: list[str] = []
         self._flops: list[float] = []
         self._bytes: list[float] = []
-        self._first = 0 if not hasattr(self, "_next") else self._next
-        self._next = self._first
+        self._first = self._next
 
     def mark(self, name: str) -> None:
         """Name this moment."""
@@ -81,6 +120,12 @@ class Recorder(TorchDispatchMode):
         """A tensor that is there already is no allocation of what follows."""
         storage = tensor.untyped_storage()
         self._known[storage._cdata] = (weakref.ref(storage, self._forget(storage._cdata, None)), -1)  # noqa: SLF001
+
+    def arrive(self, batch: Any) -> None:
+        """A micro-batch comes to the device: its tensors are allocations that no operator makes."""
+        for leaf in tree_leaves(batch):
+            if isinstance(leaf, torch.Tensor):
+                self._see(leaf, leaf.numel() * leaf.element_size(), op=-1)
 
     def allocation(self, tensor: torch.Tensor) -> int | None:
         """The number of the allocation of this tape that a tensor lives in."""
@@ -128,21 +173,21 @@ class Recorder(TorchDispatchMode):
 
         return freed
 
-    def _see(self, tensor: torch.Tensor) -> None:
+    def _see(self, tensor: torch.Tensor, num_bytes: int | None = None, op: int | None = None) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata  # noqa: SLF001 (the address of the storage: its identity)
-        num_bytes = storage.nbytes()
+        num_bytes = storage.nbytes() if num_bytes is None else num_bytes
         if key in self._known or not num_bytes:
             return
         number = self._next
         self._known[key] = (weakref.ref(storage, self._forget(key, number)), number)
-        self._allocate(num_bytes)
+        self._allocate(num_bytes, op)
 
-    def _allocate(self, num_bytes: int) -> None:
+    def _allocate(self, num_bytes: int, op: int | None = None) -> None:
         number = self._next
         self._next += 1
         self._sizes.append(num_bytes)
-        self._op.append(len(self._name) - 1)
+        self._op.append(len(self._name) - 1 if op is None else op)
         self._module.append(self._modules.setdefault(self.module_names[-1], len(self._modules)))
         self._events.append(number - self._first + 1)
 
@@ -151,11 +196,12 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace == "bitsandbytes":
             return self._packed_update(func, args, kwargs)
-        out = func(*args, **kwargs)
+        in_place = func is ADD and _accumulates_in_place(args, kwargs)
+        out = (ADD_TO if in_place else func)(*args, **kwargs)
         if self._quiet:
             return out
         outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
-        if not func.is_view and func.name() not in NO_KERNEL and outputs:
+        if not func.is_view and func.name() not in NO_KERNEL:
             self._count(func, args, kwargs, out, outputs)
         for tensor in outputs:
             self._see(tensor)
@@ -175,13 +221,24 @@ class Recorder(TorchDispatchMode):
         count = flop_registry.get(func._overloadpacket)  # noqa: SLF001 (as torch's own FlopCounterMode does)
         flops = count(*args, **kwargs, out_val=out) if count else 0
         floats = [tensor for tensor in (*inputs, *outputs) if tensor.is_floating_point()]
-        dtype = (floats or outputs)[0].dtype
-        self.note(func.name(), dtype, flops, sum(_num_bytes(tensor) for tensor in tensors.values()))
+        written = [] if outputs else _written(func, args)
+        if not outputs and not written:
+            return
+        dtype = (floats or outputs or written)[0].dtype
+        num_bytes = sum(_num_bytes(tensor) for tensor in (*tensors.values(), *written))
+        self.note(func.name(), dtype, flops, num_bytes)
 
     def _packed_update(self, func: Any, args: Any, kwargs: Any) -> None:
         """An update of bitsandbytes: everything in place, by a kernel that fake tensors do not have."""
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         self.note(func.name(), torch.float32, 0, 2 * sum(_num_bytes(tensor) for tensor in tensors))
+
+
+def _written(func: Any, args: Any) -> list[torch.Tensor]:
+    """What an operator without a result changes, as those of optimizers that step all parameters together."""
+    schema = func._schema.arguments  # noqa: SLF001 (torch's own way to tell)
+    changed = [value for argument, value in zip(schema, args, strict=False) if argument.is_write]
+    return [leaf for leaf in tree_leaves(changed) if isinstance(leaf, torch.Tensor)]
 
 
 def _num_bytes(tensor: torch.Tensor) -> int:

@@ -7,6 +7,8 @@ can put together any number of accumulation steps with any optimizer.
 
 import gc
 import os
+import shutil
+import sysconfig
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +24,7 @@ from torch._subclasses.fake_tensor import (
 )
 from transformers import Trainer
 
+import perftune
 from perftune.devices import training_device
 from perftune.errors import WorkloadError
 from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH
@@ -42,6 +45,13 @@ CANNOT = (DataDependentOutputException, DynamicOutputShapeException, Unsupported
 """What fake tensors raise where a value is needed and only its shape is known."""
 
 
+NOT_THE_USERS = (
+    str(Path(perftune.__file__).parent),
+    *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")},
+)
+"""Where files lie that nobody has written for a workload; perftune's own first."""
+
+
 class Tracer:
     """One workload, built and on fake tensors."""
 
@@ -51,7 +61,7 @@ class Tracer:
         args = training_arguments(arguments, directory, "cpu")
         with weightless():
             self.trainer = build_trainer(request.workload, args, request.attn_implementation)
-        self.model: Any = self.trainer.model
+        self.model = cast("Any", self.trainer.model)
         self.mode = FakeTensorMode(allow_non_fake_inputs=True)
         _enable_checkpointing(self.trainer)
         self.recorder = Recorder(is_cuda=request.semantics == "cuda")
@@ -72,6 +82,7 @@ class Tracer:
         with self._traced():
             for number, batch in enumerate(batches):
                 recorder.mark(f"micro_{number}")
+                recorder.arrive(batch)
                 self.trainer.training_step(self.wrapped, batch, num_items)
                 recorder.mark(f"micro_{number}_ends")
             grads = [p.grad for p in self.parameters if p.grad is not None]
@@ -161,8 +172,7 @@ def trace(request: TraceRequest, directory: Path) -> Trace:
     gc.disable()  # when a cycle is found must not depend on how much Python has allocated
     try:
         steps = tuple(tracer.step(micro_batch) for micro_batch in request.micro_batches)
-        names = request.optimizers or (str(getattr(tracer.trainer.args.optim, "value", tracer.trainer.args.optim)),)
-        optimizers = tuple(tracer.optimizer(name) for name in names)
+        optimizers = tuple(tracer.optimizer(name) for name in request.optimizers)
     except CANNOT as error:
         raise WorkloadError(_why_not(error, request)) from error
     finally:
@@ -196,12 +206,12 @@ def _why_not(error: BaseException, request: TraceRequest) -> str:
         lines.append((frame.tb_frame.f_code.co_filename, frame.tb_lineno))
         frame = frame.tb_next
     own = str(request.workload.build or "").rpartition(":")[0]
-    theirs = [line for line in lines if line[0] == own or "site-packages" not in line[0]]
-    users = [line for line in theirs if "/perftune/" not in line[0] and not line[0].startswith("<")]
-    path, number = (users or [line for line in lines if "/torch/" not in line[0]] or lines)[-1]
+    users = [line for line in lines if line[0] == own or not line[0].startswith(("<", *NOT_THE_USERS))]
+    libraries = [line for line in lines if "/torch/" not in line[0] and not line[0].startswith(NOT_THE_USERS[:1])]
+    path, number = (users or libraries or lines)[-1]
     return (
-        f"{path}, line {number}: reads the value of a tensor ({type(error).__name__}: {error}), and a plan knows shapes "
-        "only. Measure it with `perftune probe`, or leave that line out while planning"
+        f"{path}, line {number}: reads the value of a tensor ({type(error).__name__}: {error}), and a plan knows "
+        "shapes only. Measure it with `perftune probe`, or leave that line out while planning"
     )
 
 
@@ -214,4 +224,6 @@ def execute(directory: Path) -> None:
         result = TraceResult(trace=trace(request, directory))
     except BaseException as error:  # noqa: BLE001 (whatever the user's code raises is told to the parent)
         result = TraceResult(failure=describe_failure(error, training_device("cpu")))
+    finally:
+        shutil.rmtree(directory / "output", ignore_errors=True)
     write_atomically(directory / "result.json", result.model_dump_json())

@@ -5,8 +5,10 @@ Parameters go to the meta device as modules register them, so user code runs as 
 fake CPU tensors, on which a training step can be traced.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -24,6 +26,8 @@ HUB_OPTIONS = {
     "cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder", "trust_remote_code",
     "code_revision", "proxies",
 }  # fmt: skip
+
+SAFETENSORS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 @contextmanager
@@ -47,7 +51,16 @@ def weightless() -> Iterator[None]:
         yield
 
 
-def _on_meta(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
+def _on_meta(parameter: Any) -> torch.nn.Parameter:
+    """The same one each time: what two modules share stays shared."""
+    made = getattr(parameter, "_on_meta", None)
+    if made is None:
+        made = parameter._on_meta = _moved(parameter)  # noqa: SLF001 (a mark of ours)
+    assert isinstance(made, torch.nn.Parameter)
+    return made
+
+
+def _moved(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
     if type(parameter) is torch.nn.Parameter:
         return torch.nn.Parameter(parameter.data.to(META), requires_grad=parameter.requires_grad)
     made = parameter.to(META)  # a packed parameter of bitsandbytes keeps its class
@@ -55,11 +68,11 @@ def _on_meta(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
     return made
 
 
-def _stay(trainer: Trainer, model: torch.nn.Module, device: torch.device) -> None:  # noqa: ARG001 (Trainer's)
+def _stay(trainer: Trainer, model: torch.nn.Module, device: torch.device) -> None:
     """Shapes have no place."""
 
 
-def _from_config(cls: type[PreTrainedModel], name: Any, *args: Any, config: Any = None, **options: Any) -> Any:
+def _from_config(cls: Any, /, name: Any, *_: Any, config: Any = None, **options: Any) -> Any:
     """The model that ``from_pretrained`` would fill with weights."""
     hub = {key: value for key, value in options.items() if key in HUB_OPTIONS}
     rest = {key: value for key, value in options.items() if key not in HUB_OPTIONS | FROM_PRETRAINED_ONLY}
@@ -67,19 +80,31 @@ def _from_config(cls: type[PreTrainedModel], name: Any, *args: Any, config: Any 
     quantization = rest.pop("quantization_config", None)
     if config is None:
         config, rest = cls.config_class.from_pretrained(name, return_unused_kwargs=True, **hub, **rest)
-    dtype = config.dtype if dtype == "auto" else getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    made: dict[str, Any] = {"dtype": dtype or torch.float32}
+    if dtype in (None, "auto"):  # what transformers 5 takes where nothing is said
+        dtype = config.dtype or _dtype_of_weights(name)
+    made: dict[str, Any] = {"dtype": (getattr(torch, dtype) if isinstance(dtype, str) else dtype) or torch.float32}
     if attention is not None:
         made["attn_implementation"] = attention
-    model = cls._from_config(config, **made)  # noqa: SLF001 (what AutoModel.from_config calls)
+    model = cls._from_config(config, **made)
     if quantization is not None:
         _quantize(model, quantization, made["dtype"])
     return model.eval()
 
 
+def _dtype_of_weights(name: Any) -> torch.dtype | None:
+    """Of the first floating weights in a local folder, whose header alone is read; None where that is not known."""
+    for path in sorted(Path(str(name)).glob("*.safetensors")):
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        known = (SAFETENSORS.get(entry["dtype"]) for key, entry in header.items() if key != "__metadata__")
+        return next((dtype for dtype in known if dtype is not None), None)
+    return None
+
+
 def _quantize(model: Any, quantization: Any, dtype: torch.dtype) -> None:
     """Put in the packed layers that transformers would."""
-    from transformers.quantizers import AutoHfQuantizer
+    from transformers.quantizers.auto import AutoHfQuantizer
 
     quantizer = AutoHfQuantizer.from_config(quantization, pre_quantized=False)
     model.config.quantization_config = quantizer.quantization_config

@@ -1,0 +1,93 @@
+"""``perftune plan``: a probe file and names of GPUs to predicted memory, speed and cost, without any of them."""
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from perftune.records.estimate import Plan
+
+PIPE_WIDTH = 140
+"""Columns of the tables in a log or a pipe."""
+
+
+class ShardingName(str, Enum):
+    """How several GPUs share a training."""
+
+    DDP = "ddp"
+    ZERO1 = "zero1"
+    ZERO2 = "zero2"
+    ZERO3 = "zero3"
+    FSDP = "fsdp"
+
+
+def plan(
+    path: Annotated[Path, typer.Argument(metavar="MODEL.yaml", help="The probe file; `perftune init` writes one.")],
+    gpu: Annotated[list[str], typer.Option("--gpu", help="t4, h100-sxm, … as `perftune gpus` lists them, or all.")],
+    count: Annotated[
+        int | None, typer.Option(min=1, help="GPUs that train together; by default the probe's target.count.")
+    ] = None,
+    sharding: Annotated[ShardingName | None, typer.Option(help="How they share it; ddp by default.")] = None,
+    price: Annotated[Path | None, typer.Option(help="A YAML file: name of a GPU, price of an hour on it.")] = None,
+    max_batch: Annotated[
+        bool, typer.Option("--max-batch", help="The largest micro-batch for each combination of the other knobs.")
+    ] = False,
+    catalogue: Annotated[Path | None, typer.Option(help="A YAML file with GPUs of your own.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Candidates to show.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while it works.")] = False,
+) -> None:
+    """Predict peak memory, fit, speed and cost on GPUs that are not here.
+
+    Raises:
+        DeviceError: a GPU is not known, or a file of GPUs or prices is wrong.
+    """
+    # Not above: `perftune --help` does without pydantic.
+    from perftune.devices.catalogue import find_gpus, load_catalogue, load_prices
+    from perftune.spec import load_probe
+    from perftune.tuner.planning import plan as make_plan
+
+    known = load_catalogue(catalogue)
+    gpus = find_gpus(gpu, known)
+    prices = load_prices(price, known) if price else None
+    if sharding is not None and (count or load_probe(path).target.count) == 1:
+        raise typer.BadParameter("takes at least two GPUs; add --count.", param_hint="--sharding")
+    made = make_plan(
+        load_probe(path),
+        gpus,
+        num_devices=count,
+        sharding=sharding.value if sharding else None,
+        prices=prices,
+        max_batch=max_batch,
+        on_phase=_silent if quiet or as_json else _say,
+    )
+    if as_json:
+        typer.echo(made.model_dump_json(indent=2))
+    else:
+        _show(made, rows)
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _say(words: str) -> None:
+    typer.echo(words, err=True)
+
+
+def _show(made: "Plan", rows: int) -> None:
+    from rich.console import Console
+
+    from perftune.renderers import plan_terminal
+
+    summary = plan_terminal.summary(made, num_rows=rows)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(summary)
+        return
+    console = Console(highlight=False, width=PIPE_WIDTH, no_color=True, color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(summary)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -1,0 +1,334 @@
+"""A probe and GPUs that are not here to a plan: traces on this machine's CPU, then an estimate of every candidate."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, Protocol
+
+from perftune.errors import NoCandidateError, WorkloadError
+from perftune.plan import Setup, Variant, estimate
+from perftune.plan.tapes import DifferentTapesError
+from perftune.records.candidate import (
+    ATTENTION,
+    CHECKPOINTING,
+    MICRO_BATCH,
+    OPTIMIZER,
+    PRECISION,
+    Candidate,
+    Space,
+)
+from perftune.records.device import Device
+from perftune.records.estimate import Estimate, LargestBatch, Plan
+from perftune.records.gpu import Gpu
+from perftune.records.probe import ProbeSpec
+from perftune.records.survey import Survey, SurveyRequest
+from perftune.records.trace import Trace, TracedOptimizer, TraceRequest
+from perftune.search import build_space
+from perftune.trials.protocol import PRELOAD_TO_TRACE
+from perftune.trials.runner import ForkServerRunner
+from perftune.tuner.requests import workload_source
+
+TRACED_SIZES = (1, 2, 4)
+"""Micro-batches that are traced, as far as the global batch has them; every other follows from the two largest."""
+FLASH_FROM = (8, 0)
+"""Compute capability from which attention has a flash kernel (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp)."""
+EAGER, SDPA = "eager", "sdpa"
+HALF = ("bf16", "fp16")
+MAX_MICRO_BATCH = 2**16
+"""Where the search for the largest ends."""
+KNOBS = (MICRO_BATCH, PRECISION, CHECKPOINTING, OPTIMIZER, ATTENTION)
+
+
+class TracingRunner(Protocol):
+    """What a plan needs of a runner."""
+
+    def survey(self, request: SurveyRequest) -> Survey:
+        """Look at the workload."""
+
+    def trace(self, request: TraceRequest, number: int) -> Trace:
+        """Trace one variant."""
+
+
+RunnerFactory = Callable[[Path], AbstractContextManager[TracingRunner]]
+
+
+def tracing_runner(directory: Path) -> AbstractContextManager[TracingRunner]:
+    """Traces in processes that have fake tensors loaded."""
+    return ForkServerRunner(directory, preload=PRELOAD_TO_TRACE)
+
+
+class VariantKey(NamedTuple):
+    """What decides the shapes of a step."""
+
+    is_half: bool
+    checkpointing: bool
+    attention: str | None
+    has_flash: bool
+
+
+def plan(
+    probe: ProbeSpec,
+    gpus: Sequence[Gpu],
+    *,
+    num_devices: int | None = None,
+    sharding: str | None = None,
+    prices: Mapping[str, float] | None = None,
+    max_batch: bool = False,
+    on_phase: Callable[[str], None] = lambda _: None,
+    runner: RunnerFactory = tracing_runner,
+) -> Plan:
+    """Predict every candidate of a probe on every GPU.
+
+    Args:
+        probe: its target is not looked at, but for the headroom and the count.
+        gpus: rows of the catalogue.
+        num_devices: GPUs of one kind that train together; the probe's ``target.count`` by default.
+        sharding: a name of ``perftune.plan.sharding.SHARDINGS``; by default ``ddp`` for several.
+        prices: by name of the GPU, an hour.
+        max_batch: also look for the largest micro-batch of each combination of the other knobs.
+        on_phase: is told what begins.
+        runner: makes what traces, from a folder.
+
+    Raises:
+        WorkloadError: the workload cannot be built or traced.
+        ProbeFileError: of a knob that the probe names, no value can be used.
+        NoCandidateError: nothing could be estimated.
+    """
+    count = num_devices or probe.target.count
+    probe = probe.model_copy(update={"target": probe.target.model_copy(update={"count": count, "memory_bytes": None})})
+    began = time.monotonic()
+    with TemporaryDirectory(prefix="perftune-plan-") as folder, runner(Path(folder)) as running:
+        on_phase("building the workload without weights, reading its data")
+        survey = running.survey(_survey_request(probe))
+        spaces = {gpu.name: build_space(probe, survey_for(survey, gpu)) for gpu in gpus}
+        variants = _trace_all(probe, survey, gpus, spaces, running, on_phase)
+    found = _Found(trace_seconds=time.monotonic() - began, notes=dict.fromkeys(survey.notes))
+    for gpu in gpus:
+        setup = Setup(
+            global_batch_size=probe.global_batch_size,
+            num_devices=count,
+            sharding=sharding or ("ddp" if count > 1 else "none"),
+            headroom=probe.target.headroom,
+            num_tokens_by_percent=survey.num_tokens_by_percent,
+            mean_num_tokens=survey.mean_num_tokens,
+            price_per_hour=(prices or {}).get(gpu.name),
+        )
+        on_phase(f"{gpu.title}: {len(spaces[gpu.name].candidates())} candidates")
+        found.estimates += _estimate_all(variants, gpu, spaces[gpu.name], setup, found.notes)
+        if max_batch:
+            found.largest += _largest_all(variants, gpu, spaces[gpu.name], setup)
+    if not found.estimates:
+        raise NoCandidateError(f"nothing could be estimated: {'; '.join(found.notes) or 'no candidate was traced'}")
+    return _plan(probe, gpus, survey, setup, next(iter(spaces.values())).base, found)
+
+
+@dataclass
+class _Found:
+    trace_seconds: float
+    notes: dict[str, None]
+    estimates: list[Estimate] = field(default_factory=list)
+    largest: list[LargestBatch] = field(default_factory=list)
+
+
+def _plan(probe: ProbeSpec, gpus: Sequence[Gpu], survey: Survey, setup: Setup, base: Candidate, found: _Found) -> Plan:
+    return Plan(
+        name=probe.name,
+        gpus=tuple(gpus),
+        num_devices=setup.num_devices,
+        sharding=setup.sharding,
+        global_batch_size=probe.global_batch_size,
+        headroom=probe.target.headroom,
+        base=base,
+        model_class=survey.model_class,
+        num_parameters=survey.num_parameters,
+        num_trainable_parameters=survey.num_trainable_parameters,
+        num_tokens=survey.worst_samples[0].num_tokens if survey.worst_samples else 0,
+        mean_num_tokens=survey.mean_num_tokens,
+        estimates=tuple(found.estimates),
+        largest=tuple(found.largest),
+        notes=tuple(found.notes),
+        trace_seconds=found.trace_seconds,
+    )
+
+
+def _survey_request(probe: ProbeSpec) -> SurveyRequest:
+    return SurveyRequest(
+        workload=workload_source(probe),
+        arguments=probe.training_arguments,
+        global_batch_size=probe.global_batch_size,
+        device="cpu",
+        num_devices=probe.target.count,
+        knobs=probe.knobs,
+        weightless=True,
+    )
+
+
+def survey_for(survey: Survey, gpu: Gpu) -> Survey:
+    """What the survey would have found on the GPU: the knobs that a plan predicts, with the values that it has."""
+    precisions = [name for name in ("fp32", "tf32", "bf16", "fp16") if gpu.peak(name)]
+    own = survey.base.get(ATTENTION)
+    attentions = [name for name in survey.supported.get(ATTENTION, ()) if name == SDPA or (name == EAGER == own)]
+    supported = {name: values for name, values in survey.supported.items() if name in KNOBS}
+    supported |= {PRECISION: tuple(precisions), ATTENTION: tuple(attentions)}
+    refused = {
+        f"{value}": f"{gpu.title} has no {value}" for value in ("tf32", "bf16", "fp16") if value not in precisions
+    }
+    device = Device(
+        kind="cuda",
+        name=gpu.title,
+        memory_bytes=gpu.memory_bytes,
+        compute_capability=gpu.compute_capability,
+    )
+    base = {name: value for name, value in survey.base.items() if name in KNOBS}
+    unsupported = {name: reasons for name, reasons in survey.unsupported.items() if name in (OPTIMIZER, CHECKPOINTING)}
+    return survey.model_copy(
+        update={
+            "supported": supported,
+            "unsupported": {**unsupported, PRECISION: refused},
+            "base": base,
+            "device": device,
+        }
+    )
+
+
+def has_flash(gpu: Gpu) -> bool:
+    """Whether attention without a mask runs in the flash kernel; AMD's builds of torch have one."""
+    return gpu.compute_capability is None or gpu.compute_capability >= FLASH_FROM
+
+
+def variant_key(candidate: Candidate, gpu: Gpu) -> VariantKey:
+    """Candidates with the same key share a trace; bf16 and fp16 have the same shapes, and so have fp32 and tf32."""
+    attention, is_half = candidate.settings.get(ATTENTION), candidate.settings.get(PRECISION) in HALF
+    return VariantKey(
+        is_half,
+        candidate.settings.get(CHECKPOINTING) is True,
+        None if attention is None else str(attention),
+        has_flash(gpu) and attention != EAGER,
+    )
+
+
+def _trace_all(
+    probe: ProbeSpec,
+    survey: Survey,
+    gpus: Sequence[Gpu],
+    spaces: Mapping[str, Space],
+    runner: TracingRunner,
+    on_phase: Callable[[str], None],
+) -> dict[VariantKey, Variant | str]:
+    """Every variant that a candidate needs; why not, where it cannot be traced."""
+    wanted: dict[VariantKey, list[Candidate]] = {}
+    for gpu in gpus:
+        for candidate in spaces[gpu.name].candidates():
+            wanted.setdefault(variant_key(candidate, gpu), []).append(candidate)
+    found: dict[VariantKey, Variant | str] = {}
+    optimizers = tuple(dict.fromkeys(_optim(candidate) for members in wanted.values() for candidate in members))
+    known: tuple[TracedOptimizer, ...] = ()
+    for number, (key, candidates) in enumerate(wanted.items()):
+        on_phase(f"tracing {_said(key)} ({number + 1} of {len(wanted)})")
+        request = _trace_request(probe, survey, key, candidates)
+        try:
+            trace = runner.trace(request.model_copy(update={"optimizers": () if known else optimizers}), number)
+        except WorkloadError as error:
+            found[key] = str(error)
+            continue
+        known = known or trace.optimizers  # what an optimizer does depends on the parameters, which are the same
+        found[key] = Variant(trace.model_copy(update={"optimizers": known}))
+    if all(isinstance(variant, str) for variant in found.values()):
+        raise WorkloadError(next(str(variant) for variant in found.values()))
+    return found
+
+
+def _optim(candidate: Candidate) -> str:
+    return str(candidate.settings[OPTIMIZER])
+
+
+def _said(key: VariantKey) -> str:
+    parts = [
+        "half precision" if key.is_half else "fp32",
+        "checkpointing" if key.checkpointing else "",
+        key.attention or "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _trace_request(probe: ProbeSpec, survey: Survey, key: VariantKey, candidates: Iterable[Candidate]) -> TraceRequest:
+    members = list(candidates)
+    known = sorted({candidate.micro_batch for candidate in members})
+    largest = known[-1]
+    sizes = known if largest in TRACED_SIZES else [size for size in TRACED_SIZES if size < largest]
+    arguments: dict[str, Any] = {
+        **probe.training_arguments,
+        "bf16": key.is_half,
+        "fp16": False,
+        "tf32": None,
+        CHECKPOINTING: key.checkpointing,
+        "gradient_accumulation_steps": 2,
+        "torch_compile": False,
+    }
+    return TraceRequest(
+        workload=workload_source(probe),
+        arguments=arguments,
+        attn_implementation=key.attention,
+        micro_batches=tuple(sizes),
+        sample_indices=tuple(sample.index for sample in survey.worst_samples[: max(sizes)]),
+        has_flash_attention=key.has_flash,
+    )
+
+
+def _estimate_all(
+    variants: Mapping[VariantKey, Variant | str], gpu: Gpu, space: Space, setup: Setup, notes: dict[str, None]
+) -> list[Estimate]:
+    found = []
+    for candidate in space.candidates():
+        variant = variants[variant_key(candidate, gpu)]
+        if isinstance(variant, str):
+            notes[f"{_said(variant_key(candidate, gpu))}: {variant}"] = None
+            continue
+        try:
+            found.append(estimate(variant, gpu, candidate, setup))
+        except DifferentTapesError as error:
+            notes[f"{_said(variant_key(candidate, gpu))}: {error}"] = None
+        except KeyError:
+            optim = _optim(candidate)
+            reason = next((o.reason for o in variant.trace.optimizers if o.optim == optim), None)
+            notes[f"{optim} could not be traced: {reason}"] = None
+    return found
+
+
+def _largest_all(
+    variants: Mapping[VariantKey, Variant | str], gpu: Gpu, space: Space, setup: Setup
+) -> list[LargestBatch]:
+    """One for each combination of the knobs but the micro-batch."""
+    arms = {candidate.arm: candidate for candidate in space.candidates()}
+    found = []
+    for candidate in arms.values():
+        variant = variants[variant_key(candidate, gpu)]
+        if not isinstance(variant, str) and _optim(candidate) in variant.optimizers and variant.tapes.rest is not None:
+            found.append(_largest(variant, gpu, candidate, setup))
+    return found
+
+
+def _largest(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> LargestBatch:
+    """Doubled until it does not fit, then halved in between."""
+
+    def at(size: int) -> Estimate:
+        alone = replace(setup, global_batch_size=size * setup.num_devices)
+        return estimate(variant, gpu, candidate.replace(**{MICRO_BATCH: size}), alone)
+
+    best, too_large = None, 1
+    while too_large <= MAX_MICRO_BATCH and (tried := at(too_large)).fits:
+        best, too_large = tried, 2 * too_large
+    if best is None:
+        return LargestBatch(gpu=gpu.name, candidate=tried.candidate, micro_batch=None, memory=tried.memory)
+    while too_large - best.candidate.micro_batch > 1:
+        tried = at((best.candidate.micro_batch + too_large) // 2)
+        if tried.fits:
+            best = tried
+        else:
+            too_large = tried.candidate.micro_batch
+    return LargestBatch(
+        gpu=gpu.name, candidate=best.candidate, micro_batch=best.candidate.micro_batch, memory=best.memory
+    )
