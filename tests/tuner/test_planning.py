@@ -1,5 +1,7 @@
 """A probe becomes a plan: real traces of a tiny workload, every candidate on GPUs of the catalogue."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
 from perftune.spec import load_probe
+from perftune.trials.runner import ForkServerRunner
 from perftune.tuner.planning import plan, tracing_runner, variant_key
 
 PROBE = """
@@ -44,19 +47,11 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> ProbeSpec:
 
 
 class Counting:
-    """A real runner that keeps what it is asked."""
+    """A real runner that keeps what it is asked; one server for all tests."""
 
-    def __init__(self, folder: Path) -> None:
-        self._running = tracing_runner(folder)
+    def __init__(self, runner: ForkServerRunner) -> None:
+        self._runner = runner
         self.asked: list[TraceRequest] = []
-        Counting.last = self
-
-    def __enter__(self) -> "Counting":
-        self._runner = self._running.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._running.__exit__(None, None, None)
 
     def survey(self, request: SurveyRequest) -> Survey:
         return self._runner.survey(request)
@@ -65,14 +60,27 @@ class Counting:
         self.asked.append(request)
         return self._runner.trace(request, number)
 
-
-Counting.last = None
+    def __call__(self, folder: Path) -> AbstractContextManager["Counting"]:
+        self.asked.clear()
+        return nullcontext(self)
 
 
 @pytest.fixture(scope="module")
-def made(probe: ProbeSpec) -> Plan:
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
+    with tracing_runner(tmp_path_factory.mktemp("traces")) as running:
+        yield Counting(running)
+
+
+@pytest.fixture(scope="module")
+def planned(probe: ProbeSpec, runner: Counting) -> tuple[Plan, list[TraceRequest]]:
     prices = {"t4-16gb": 0.5, "h100-80gb-sxm": 3.0}
-    return plan(probe, gpus("h100-sxm", "t4"), prices=prices, max_batch=True, runner=Counting)
+    found = plan(probe, gpus("h100-sxm", "t4"), prices=prices, max_batch=True, runner=runner)
+    return found, list(runner.asked)
+
+
+@pytest.fixture(scope="module")
+def made(planned: tuple[Plan, list[TraceRequest]]) -> Plan:
+    return planned[0]
 
 
 def of(made: Plan, gpu: str, **settings: object) -> Estimate:
@@ -97,8 +105,8 @@ def test_every_candidate_has_an_estimate_on_every_gpu(made: Plan) -> None:
     assert made.base in [e.candidate for e in made.estimates]
 
 
-def test_few_traces_give_them_all(made: Plan) -> None:
-    asked = Counting.last.asked
+def test_few_traces_give_them_all(planned: tuple[Plan, list[TraceRequest]]) -> None:
+    asked = planned[1]
     assert len(asked) == 2 * 2 * 2
     assert {request.micro_batches for request in asked} == {(1, 2, 4)}
     assert [bool(request.optimizers) for request in asked] == [True] + [False] * 7
@@ -149,11 +157,11 @@ def test_the_largest_micro_batch_fits_and_the_next_does_not(made: Plan) -> None:
         assert one.memory.device_bytes * (one.micro_batch + 1) / one.micro_batch > 0.9 * usable
 
 
-def test_several_gpus_hold_shards(probe: ProbeSpec) -> None:
+def test_several_gpus_hold_shards(probe: ProbeSpec, runner: Counting) -> None:
     one_variant = {PRECISION: ("fp32",), CHECKPOINTING: (False,), OPTIMIZER: ("adamw_torch",), MICRO_BATCH: (4,)}
     probe = probe.model_copy(update={"knobs": one_variant})
     alone, shared, sharded = (
-        plan(probe, gpus("a100-80gb-sxm"), num_devices=number, sharding=name)
+        plan(probe, gpus("a100-80gb-sxm"), num_devices=number, sharding=name, runner=runner)
         for number, name in ((1, None), (4, "ddp"), (4, "zero3"))
     )
     settings = {**BASE, MICRO_BATCH: 4}
@@ -173,7 +181,7 @@ def test_flash_attention_is_a_matter_of_the_gpu() -> None:
     assert variant_key(eager, new) == variant_key(eager, old)
 
 
-def test_a_loss_that_reads_values_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_loss_that_reads_values_is_told_with_its_line(tmp_path: Path, runner: Counting) -> None:
     workload = tmp_path / "train.py"
     workload.write_text(
         "import torch\n"
@@ -192,4 +200,4 @@ def test_a_loss_that_reads_values_is_told_with_its_line(tmp_path: Path) -> None:
     knobs = "knobs: {precision: [fp32], activation_checkpointing: [false], optim: [adamw_torch]}\n"
     path.write_text("build: train.py:build\nglobal_batch_size: 4\n" + knobs)
     with pytest.raises(WorkloadError, match=r"train\.py, line 6: reads the value.*perftune probe"):
-        plan(load_probe(path), gpus("t4"))
+        plan(load_probe(path), gpus("t4"), runner=runner)
