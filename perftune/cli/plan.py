@@ -1,14 +1,12 @@
 """``perftune plan``: a probe file and names of GPUs to predicted memory, speed and cost, without any of them."""
 
-import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from perftune.records.estimate import Plan
+from perftune.cli.shown import show
 
 PIPE_WIDTH = 140
 """Columns of the tables in a log or a pipe."""
@@ -53,10 +51,11 @@ def plan(
     known = load_catalogue(catalogue)
     gpus = find_gpus(gpu, known)
     prices = load_prices(price, known) if price else None
-    if sharding is not None and (count or load_probe(path).target.count) == 1:
+    probe = load_probe(path)
+    if sharding is not None and (count or probe.target.count) == 1:
         raise typer.BadParameter("takes at least two GPUs; add --count.", param_hint="--sharding")
     made = make_plan(
-        load_probe(path),
+        probe,
         gpus,
         num_devices=count,
         sharding=sharding.value if sharding else None,
@@ -67,7 +66,9 @@ def plan(
     if as_json:
         typer.echo(made.model_dump_json(indent=2))
     else:
-        _show(made, rows)
+        from perftune.renderers import plan_terminal
+
+        show(plan_terminal.summary(made, num_rows=rows), PIPE_WIDTH)
 
 
 def _silent(_: str) -> None:
@@ -76,18 +77,3 @@ def _silent(_: str) -> None:
 
 def _say(words: str) -> None:
     typer.echo(words, err=True)
-
-
-def _show(made: "Plan", rows: int) -> None:
-    from rich.console import Console
-
-    from perftune.renderers import plan_terminal
-
-    summary = plan_terminal.summary(made, num_rows=rows)
-    if sys.stdout.isatty():
-        Console(highlight=False).print(summary)
-        return
-    console = Console(highlight=False, width=PIPE_WIDTH, no_color=True, color_system=None, force_terminal=False)
-    with console.capture() as captured:
-        console.print(summary)
-    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

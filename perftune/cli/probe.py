@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from perftune.cli.shown import show
 from perftune.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -85,18 +86,9 @@ def _show(study: "Study", directory: Path, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(answer(study, directory), indent=2))
         return
-    from rich.console import Console
-
     from perftune.renderers import terminal
 
-    summary = terminal.summary(study, directory)
-    if sys.stdout.isatty():
-        Console(highlight=False).print(summary)
-        return
-    console = Console(highlight=False, width=PIPE_WIDTH, no_color=True, color_system=None, force_terminal=False)
-    with console.capture() as captured:
-        console.print(summary)
-    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    show(terminal.summary(study, directory), PIPE_WIDTH)
 
 
 def answer(study: "Study", directory: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from rich.text import Text
 from perftune.records.candidate import MICRO_BATCH, Candidate
 from perftune.records.estimate import Estimate, MemoryEstimate, Plan
 from perftune.records.gpu import Gpu
+from perftune.renderers.blocks import bullet, heading
 from perftune.renderers.text import clean, value
 from perftune.units import format_bytes, format_rate, format_seconds
 
@@ -30,9 +31,9 @@ def summary(plan: Plan, *, num_rows: int = NUM_ROWS) -> RenderableType:
         parts += _one_gpu(plan, plan.gpus[0], num_rows)
     else:
         parts += _all_gpus(plan)
-    parts += [_heading("How sure this is"), *(_bullet(line) for line in _certainty(plan))]
+    parts += [heading("How sure this is"), *(bullet(line) for line in _certainty(plan))]
     if plan.notes:
-        parts += [_heading("Notes"), *(_bullet(clean(note)) for note in plan.notes)]
+        parts += [heading("Notes"), *(bullet(clean(note)) for note in plan.notes)]
     return Group(*parts)
 
 
@@ -52,16 +53,6 @@ def _data(plan: Plan) -> str:
         mean = "" if plan.mean_num_tokens is None else f", {plan.mean_num_tokens:,.0f} on average"
         tokens = f"; the longest sample has {plan.num_tokens:,} tokens{mean}"
     return f"Predicted for {devices}, global batch {plan.global_batch_size}{tokens}. Nothing was measured."
-
-
-def _heading(words: str) -> RenderableType:
-    return Group(Text(), Text(words, "bold"))
-
-
-def _bullet(words: str) -> RenderableType:
-    row = Table.grid(padding=(0, 1))
-    row.add_row(" •", Text(words))
-    return row
 
 
 def fastest(estimates: Iterable[Estimate]) -> list[Estimate]:
@@ -109,7 +100,7 @@ def _one_gpu(plan: Plan, gpu: Gpu, num_rows: int) -> list[RenderableType]:
             *settings,
             *_figures(estimate),
         )
-    parts: list[RenderableType] = [_heading(words), table]
+    parts: list[RenderableType] = [heading(words), table]
     shown_peak = ranked[0] if ranked else yours
     if shown_peak is not None:
         parts += _peak("The fastest" if ranked else "Yours, which does not fit", shown_peak.memory)
@@ -145,11 +136,11 @@ def _peak(whose: str, memory: MemoryEstimate) -> list[RenderableType]:
             table.add_row(PART_NAMES.get(name, name), format_bytes(num_bytes))
     if memory.paged_bytes:
         table.add_row("paged optimizer state, beside it", format_bytes(memory.paged_bytes))
-    parts: list[RenderableType] = [_heading(words), table]
+    parts: list[RenderableType] = [heading(words), table]
     if memory.holders:
         first = memory.holders[0]
         where = f" in {clean(first.module)}" if first.module else ""
-        parts.append(_bullet(f"largest holder: {clean(first.operator)}{where}, {format_bytes(first.num_bytes)}"))
+        parts.append(bullet(f"largest holder: {clean(first.operator)}{where}, {format_bytes(first.num_bytes)}"))
     return parts
 
 
@@ -169,10 +160,10 @@ def _all_gpus(plan: Plan) -> list[RenderableType]:
         peak, _, rate, _, mfu = _figures(best)
         cells = [gpu.name, _batches(plan, best.candidate), *settings, peak, memory, rate, mfu]
         table.add_row(*cells, *([_cost(best)] if priced else []))
-    parts: list[RenderableType] = [_heading("The fastest that fits, GPU by GPU"), table]
+    parts: list[RenderableType] = [heading("The fastest that fits, GPU by GPU"), table]
     cheapest = min((r[0] for _, r in rows if r and r[0].cost_per_million_samples is not None), key=_price, default=None)
     if cheapest is not None:
-        parts.append(_bullet(f"cheapest: {cheapest.gpu}, {_cost(cheapest)} for a million samples"))
+        parts.append(bullet(f"cheapest: {cheapest.gpu}, {_cost(cheapest)} for a million samples"))
     return parts
 
 
@@ -196,7 +187,7 @@ def _largest_block(plan: Plan, gpu: Gpu) -> list[RenderableType]:
             "none" if largest.micro_batch is None else f"{largest.micro_batch:,}",
             "–" if peak is None else format_bytes(peak),
         )
-    return [_heading(f"{gpu.title}: largest micro-batch, {plan.headroom:.0%} of the memory left free"), table]
+    return [heading(f"{gpu.title}: largest micro-batch, {plan.headroom:.0%} of the memory left free"), table]
 
 
 def _certainty(plan: Plan) -> list[str]:

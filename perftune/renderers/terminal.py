@@ -10,6 +10,7 @@ from rich.text import Text
 from perftune.records.recommendation import Decision
 from perftune.records.study import Study
 from perftune.renderers import text
+from perftune.renderers.blocks import bullet, heading
 
 MAX_REJECTED = 8
 
@@ -31,31 +32,21 @@ def summary(study: Study, directory: Path | None = None) -> RenderableType:
         _figures(study, tuned),
     ]
     if recommendation.lines:
-        parts += [_heading("What changes, and what each line does"), _lines(study)]
-    parts += [_heading("How sure this is"), *_bullets(text.certainty(study))]
+        parts += [heading("What changes, and what each line does"), _lines(study)]
+    parts += [heading("How sure this is"), *_bullets(text.certainty(study))]
     rejected = text.rejected(study)
     if rejected:
-        parts += [_heading("Not chosen"), *_bullets([f"{what}: {reason}" for what, reason in rejected[:MAX_REJECTED]])]
+        parts += [heading("Not chosen"), *_bullets([f"{what}: {reason}" for what, reason in rejected[:MAX_REJECTED]])]
         if len(rejected) > MAX_REJECTED:
-            parts.append(_bullet(f"{len(rejected) - MAX_REJECTED} more reasons are in report.md"))
+            parts.append(bullet(f"{len(rejected) - MAX_REJECTED} more reasons are in report.md"))
     if recommendation.notes:
-        parts += [_heading("Notes"), *_bullets(text.notes(study))]
-    parts += [_heading("Next"), *_next(study, directory)]
+        parts += [heading("Notes"), *_bullets(text.notes(study))]
+    parts += [heading("Next"), *_next(study, directory)]
     return Group(*parts)
 
 
-def _heading(words: str) -> RenderableType:
-    return Group(Text(), Text(words, "bold"))
-
-
-def _bullet(words: str) -> RenderableType:
-    row = Table.grid(padding=(0, 1))
-    row.add_row(" •", Text(words))
-    return row
-
-
 def _bullets(lines: list[str]) -> list[RenderableType]:
-    return [_bullet(line) for line in lines]
+    return [bullet(line) for line in lines]
 
 
 def _figures(study: Study, tuned: bool) -> Table:
@@ -77,7 +68,7 @@ def _lines(study: Study) -> RenderableType:
     for line in text.recommended(study).lines:
         table.add_row(*(Text(cell) for cell in text.line_cells(line)))
         if line.speedup is None:  # else the reason says in words what the row shows
-            reasons.append(_bullet(f"{text.clean(line.field)}: {text.clean(line.reason)}"))
+            reasons.append(bullet(f"{text.clean(line.field)}: {text.clean(line.reason)}"))
     return Group(table, *reasons)
 
 
