@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol
 
-from perftune.errors import NoCandidateError, WorkloadError
+from perftune.errors import NoCandidateError, ProbeFileError, WorkloadError
 from perftune.plan import Setup, Variant, estimate
 from perftune.plan.tapes import DifferentTapesError
 from perftune.records.candidate import (
@@ -94,10 +94,16 @@ def plan(
 
     Raises:
         WorkloadError: the workload cannot be built or traced.
-        ProbeFileError: of a knob that the probe names, no value can be used.
+        ProbeFileError: of a knob that the probe names, no value can be used; or the GPUs cannot share the global batch.
         NoCandidateError: nothing could be estimated.
     """
     count = num_devices or probe.target.count
+    if probe.global_batch_size % count:
+        possible = [str(n) for n in range(1, probe.global_batch_size + 1) if probe.global_batch_size % n == 0]
+        raise ProbeFileError(
+            f"{probe.source_path}: global_batch_size: {probe.global_batch_size} samples cannot be shared equally by "
+            f"{count} GPUs. Possible counts: {', '.join(possible[:12])}"
+        )
     probe = probe.model_copy(update={"target": probe.target.model_copy(update={"count": count, "memory_bytes": None})})
     began = time.monotonic()
     with TemporaryDirectory(prefix="perftune-plan-") as folder, runner(Path(folder)) as running:

@@ -48,6 +48,7 @@ def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["none.yaml", "--gpu", "t4"], 2, "there is no such file"),
         (["model.yaml"], 2, "--gpu"),
         (["model.yaml", "--gpu", "t4", "--sharding", "fsdp"], 2, "--count"),
+        (["model.yaml", "--gpu", "t4", "--count", "3"], 2, "8 samples cannot be shared equally by 3 GPUs"),
         (["model.yaml", "--gpu", "t4", "--price", "none.yaml"], 4, "none.yaml"),
     ],
 )
