@@ -1,11 +1,12 @@
 """A traced variant, a GPU and a candidate to its estimate: peak memory by part, and the seconds of a step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from perftune.plan.batches import UsualBatch, usual_batch
 from perftune.plan.calibration import CONTEXT_BYTES, error_band, workspace_bytes
-from perftune.plan.memory import replay
+from perftune.plan.memory import Peak, replay
 from perftune.plan.program import Program, build_program
 from perftune.plan.roofline import Roofline, Seconds, micro_step_seconds, optimizer_seconds
 from perftune.plan.sharding import SHARDINGS, communication_seconds
@@ -30,6 +31,16 @@ class Setup:
     """Of one GPU."""
 
 
+class ProgramKind(NamedTuple):
+    """What decides the allocations of a step, beside its variant and its size."""
+
+    optim: str
+    accumulates: bool
+    workspaces: tuple[int, ...]
+    sharding: str
+    num_devices: int
+
+
 @dataclass(eq=False)
 class Variant:
     """Everything that is known of one combination of precision, checkpointing and attention."""
@@ -38,6 +49,7 @@ class Variant:
     tapes: TapesOfSizes = field(init=False)
     optimizers: dict[str, FamilyTape] = field(init=False)
     _programs: dict[tuple[object, ...], Program] = field(default_factory=dict)
+    _peaks: dict[tuple[object, ...], Peak] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tapes = tapes_of_sizes(self.trace)
@@ -49,14 +61,33 @@ class Variant:
         """State outside the caching allocator."""
         return next((known.paged_bytes for known in self.trace.optimizers if known.optim == optim), 0)
 
-    def program(self, micro_batch: int, optim: str, *, accumulates: bool, workspaces: tuple[int, ...]) -> Program:
-        """Two optimizer steps at this size."""
+    def peak(self, micro_batch: int, kind: ProgramKind, capacity_bytes: int, *, expandable_segments: bool) -> Peak:
+        """Of two optimizer steps at this size.
+
+        GPUs and precisions share the replay on a GPU without end; a GPU's own is needed only where memory gets short.
+        """
+        program, key = self._program(micro_batch, kind), (micro_batch, kind, expandable_segments)
+        if key not in self._peaks:
+            self._peaks[key] = replay(program, micro_batch, expandable_segments=expandable_segments)
+        free = self._peaks[key]
+        if free.reserved_bytes is not None and free.reserved_bytes <= capacity_bytes:
+            return free
+        if free.allocated_bytes > capacity_bytes:
+            return replace(free, reserved_bytes=None)
+        return replay(program, micro_batch, capacity_bytes=capacity_bytes, expandable_segments=expandable_segments)
+
+    def _program(self, micro_batch: int, kind: ProgramKind) -> Program:
         tape = self.tapes.at(micro_batch)
-        key = (id(tape), optim, accumulates, workspaces)
+        key = (id(tape), kind)
         if key not in self._programs:
-            self._programs[key] = build_program(
-                self.trace, tape, self.optimizers[optim], accumulates=accumulates, workspaces=workspaces
+            program = build_program(
+                self.trace,
+                tape,
+                self.optimizers[kind.optim],
+                accumulates=kind.accumulates,
+                workspaces=kind.workspaces,
             )
+            self._programs[key] = SHARDINGS[kind.sharding].program(program, kind.num_devices)
         return self._programs[key]
 
 
@@ -88,23 +119,21 @@ def _micro_steps(candidate: Candidate, setup: Setup) -> int:
 
 
 def _memory(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> MemoryEstimate:
-    optim, sharding = _optim(candidate), SHARDINGS[setup.sharding]
-    program = variant.program(
-        candidate.micro_batch,
-        optim,
+    kind = ProgramKind(
+        optim=_optim(candidate),
         accumulates=_micro_steps(candidate, setup) > 1,
         workspaces=workspace_bytes(gpu.architecture),
+        sharding=setup.sharding,
+        num_devices=setup.num_devices,
     )
-    program = sharding.program(program, setup.num_devices)
     context = CONTEXT_BYTES[gpu.architecture]
-    peak = replay(
-        program,
+    peak = variant.peak(
         candidate.micro_batch,
-        capacity_bytes=gpu.memory_bytes - context,
+        kind,
+        gpu.memory_bytes - context,
         expandable_segments="expandable" in str(candidate.settings.get(CUDA_ALLOCATOR)),
     )
     parts = dict(peak.parts)
-    parts["rounding"] = peak.allocated_bytes - sum(parts.values())
     if peak.reserved_bytes is not None:
         parts["fragmentation"] = peak.reserved_bytes - peak.allocated_bytes
     parts["context"] = context
@@ -114,7 +143,7 @@ def _memory(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> M
         device_bytes=None if peak.reserved_bytes is None else peak.reserved_bytes + context,
         parts=parts,
         holders=tuple(MemoryHolder(module=m, operator=op, num_bytes=size) for m, op, size in peak.holders),
-        paged_bytes=variant.paged_bytes(optim),
+        paged_bytes=variant.paged_bytes(kind.optim),
         num_alloc_retries=peak.num_alloc_retries,
         error_band=error_band("memory", setup.num_devices > 1),
     )
@@ -153,22 +182,25 @@ def _time(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> Tim
         communication_seconds=waits,
         samples_per_second=samples,
         tokens_per_second=None if usual is None else samples * usual.num_tokens,
-        mfu=_mfu(variant, roofline, tape, candidate, num_micro * share, step),
+        mfu=_mfu(roofline, tape, candidate, num_micro * share, step),
         is_host_bound=computing.host > computing.kernels,
         error_band=error_band("time", setup.num_devices > 1),
     )
 
 
 def _mfu(
-    variant: Variant, roofline: Roofline, tape: FamilyTape, candidate: Candidate, num_micro: float, step_seconds: float
+    roofline: Roofline, tape: FamilyTape, candidate: Candidate, num_micro: float, step_seconds: float
 ) -> float | None:
-    marks, precision = tape.example.op_marks, str(candidate.settings[PRECISION])
+    """Against the peak of the arithmetic that most of the FLOPs are in."""
+    marks = tape.example.op_marks
     flops = tape.flops.at(candidate.micro_batch)
     begin, end = marks["micro_0"], marks["micro_0_ends"]
     turn = min(place for name, place in marks.items() if name.startswith("backward_"))
     own = float(flops[begin:end].sum())
     if candidate.settings.get(CHECKPOINTING) is True:
         own -= float(flops[begin:turn].sum())
-    dtype = precision if precision in roofline.gpu.peak_flops else variant.trace.compute_dtype
-    peak = roofline.gpu.peak(dtype)
+    by_dtype: dict[str, float] = {}
+    for dtype, number in zip(tape.example.ops.dtype, flops, strict=True):
+        by_dtype[dtype] = by_dtype.get(dtype, 0.0) + float(number)
+    peak = roofline.peak_flops(max(by_dtype, key=lambda dtype: by_dtype[dtype], default="fp32"))
     return None if not peak else own * num_micro / (step_seconds * peak)

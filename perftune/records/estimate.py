@@ -26,8 +26,8 @@ class MemoryEstimate(Record):
     device_bytes: int | None
     """What nvidia-smi shows: reserved and the context; None where memory runs out."""
     parts: dict[str, int]
-    """parameters, buffers, gradients, optimizer_state, activations, temporaries, optimizer_temporaries, workspaces and
-    the allocator's rounding add up to `allocated_bytes`; fragmentation and context come on top."""
+    """parameters, buffers, gradients, optimizer_state, activations, temporaries, optimizer_temporaries and workspaces
+    add up to `allocated_bytes`; fragmentation and context come on top."""
     holders: tuple[MemoryHolder, ...] = ()
     """Of activations and temporaries, largest first."""
     paged_bytes: int = 0
@@ -52,7 +52,7 @@ class TimeEstimate(Record):
     tokens_per_second: float | None
     """Without padding."""
     mfu: float | None
-    """FLOPs of forward and backward without recomputation, over step seconds × dense peak of the compute dtype."""
+    """FLOPs of forward and backward without recomputation, over step seconds × dense peak of the dtype of most."""
     is_host_bound: bool
     """Launching takes longer than computing: a larger micro-batch costs nothing."""
     error_band: float

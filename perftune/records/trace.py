@@ -103,8 +103,6 @@ class Trace(Record):
     num_parameters: int
     num_trainable_parameters: int
     trainable_bytes: int
-    compute_dtype: str = "fp32"
-    """Of the parameters, which products run in without mixed precision: fp32, bf16 or fp16."""
     steps: tuple[TracedStep, ...]
     optimizers: tuple[TracedOptimizer, ...]
     settings: dict[str, Setting] = Field(default_factory=dict)

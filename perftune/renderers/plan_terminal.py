@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from perftune.records.candidate import MICRO_BATCH, Candidate
+from perftune.records.candidate import ATTENTION, CHECKPOINTING, MICRO_BATCH, Candidate
 from perftune.records.estimate import Estimate, MemoryEstimate, Plan
 from perftune.records.gpu import Gpu
 from perftune.renderers.blocks import bullet, heading
@@ -14,10 +14,12 @@ from perftune.renderers.text import clean, value
 from perftune.units import format_bytes, format_rate, format_seconds
 
 NUM_ROWS = 10
+SHORT = {CHECKPOINTING: "checkpointing", ATTENTION: "attention"}
+"""Knobs whose names are wider than their values."""
 PART_NAMES = {
     "parameters": "parameters", "buffers": "buffers", "gradients": "gradients", "optimizer_state": "optimizer state",
     "activations": "activations", "temporaries": "temporaries", "optimizer_temporaries": "temporaries of the optimizer",
-    "workspaces": "workspaces of libraries", "rounding": "rounding of the allocator",
+    "workspaces": "workspaces of libraries",
     "fragmentation": "reserved, not in use", "context": "CUDA context",
 }  # fmt: skip
 
@@ -65,13 +67,17 @@ def _speed(estimate: Estimate) -> float:
     return estimate.time.samples_per_second if estimate.time else 0.0
 
 
-def _varied(plan: Plan) -> list[str]:
-    """Knobs that have more than one value, the micro-batch aside."""
+def _varied(candidates: Iterable[Candidate]) -> list[str]:
+    """Knobs that have more than one value in what is shown, the micro-batch aside."""
     seen: dict[str, set[str]] = {}
-    for estimate in plan.estimates:
-        for name, setting in estimate.candidate.settings.items():
+    for candidate in candidates:
+        for name, setting in candidate.settings.items():
             seen.setdefault(name, set()).add(str(setting))
     return [name for name, values in seen.items() if name != MICRO_BATCH and len(values) > 1]
+
+
+def _named(knobs: Iterable[str]) -> list[str]:
+    return [SHORT.get(knob, knob) for knob in knobs]
 
 
 def _batches(plan: Plan, candidate: Candidate) -> str:
@@ -87,13 +93,14 @@ def _table(columns: Sequence[str], num_left: int) -> Table:
 
 
 def _one_gpu(plan: Plan, gpu: Gpu, num_rows: int) -> list[RenderableType]:
-    ranked, knobs = fastest(plan.estimates), _varied(plan)
+    ranked = fastest(plan.estimates)
     yours = next((e for e in plan.estimates if e.candidate == plan.base), None)
+    shown = [*ranked[:num_rows], *([yours] if yours and yours not in ranked[:num_rows] else [])]
+    knobs = _varied(estimate.candidate for estimate in shown)
     fitting = f"{len(ranked)} of {len(plan.estimates)} candidates fit"
     words = f"{gpu.title}, {format_bytes(gpu.memory_bytes)}, {plan.headroom:.0%} of it left free: {fitting}"
-    table = _table(["batch × steps", *knobs, "peak", "fits", "samples/s", "step", "MFU"], 1 + len(knobs))
-    shown = ranked[:num_rows]
-    for estimate in [*shown, *([yours] if yours and yours not in shown else [])]:
+    table = _table(["batch × steps", *_named(knobs), "peak", "fits", "samples/s", "step", "MFU"], 1 + len(knobs))
+    for estimate in shown:
         settings = [value(estimate.candidate.settings.get(knob)) for knob in knobs]
         table.add_row(
             _batches(plan, estimate.candidate) + (" (yours)" if estimate is yours else ""),
@@ -146,10 +153,10 @@ def _peak(whose: str, memory: MemoryEstimate) -> list[RenderableType]:
 
 def _all_gpus(plan: Plan) -> list[RenderableType]:
     priced = any(estimate.cost_per_million_samples is not None for estimate in plan.estimates)
-    knobs = _varied(plan)
-    columns = ["GPU", "batch × steps", *knobs, "peak", "of", "samples/s", "MFU"]
-    table = _table([*columns, *(["cost / 1M samples"] if priced else [])], 2 + len(knobs))
     rows = [(gpu, fastest(e for e in plan.estimates if e.gpu == gpu.name)) for gpu in plan.gpus]
+    knobs = _varied(ranked[0].candidate for _, ranked in rows if ranked)
+    columns = ["GPU", "batch × steps", *_named(knobs), "peak", "of", "samples/s", "MFU"]
+    table = _table([*columns, *(["cost / 1M samples"] if priced else [])], 2 + len(knobs))
     for gpu, ranked in sorted(rows, key=lambda row: -_speed(row[1][0]) if row[1] else 0.0):
         memory = format_bytes(gpu.memory_bytes)
         if not ranked:
@@ -177,9 +184,9 @@ def _cost(estimate: Estimate) -> str:
 
 
 def _largest_block(plan: Plan, gpu: Gpu) -> list[RenderableType]:
-    knobs = _varied(plan)
-    table = _table([*knobs, "largest micro-batch", "peak there"], len(knobs))
     mine = [largest for largest in plan.largest if largest.gpu == gpu.name]
+    knobs = _varied(largest.candidate for largest in mine)
+    table = _table([*_named(knobs), "largest micro-batch", "peak there"], len(knobs))
     for largest in sorted(mine, key=lambda one: -(one.micro_batch or 0)):
         peak = largest.memory.device_bytes
         table.add_row(

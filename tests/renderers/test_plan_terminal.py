@@ -140,3 +140,18 @@ def test_largest_batches_are_listed(estimates: list[Estimate]) -> None:
     text = shown(a_plan(["h100-sxm"], estimates, largest))
     assert "1,234" in text
     assert "none" in text
+
+
+def test_no_column_is_cut_in_a_pipe() -> None:
+    settings = {
+        "optim": ("adamw_torch_fused", "adamw_torch_8bit"),
+        "activation_checkpointing": (True, False),
+        "attn_implementation": ("sdpa", "eager"),
+    }
+    names = ["h100-pcie", "t4", "b200", "a100-80gb-pcie"]
+    gpus = find_gpus(names, load_catalogue())
+    candidates = [YOURS.replace(**{name: values[n % 2] for name, values in settings.items()}) for n in range(4)]
+    wide = a_plan(names, [estimate(g.name, c, 1234.5, 178.25) for g, c in zip(gpus, candidates, strict=True)])
+    assert "…" not in shown(wide)
+    same = a_plan(names, [estimate(g.name, candidates[0], 9, 8) for g in gpus])
+    assert "optim" not in shown(same)

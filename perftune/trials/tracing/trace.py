@@ -36,7 +36,7 @@ from perftune.trials.child import SILENT, describe_failure
 from perftune.trials.tracing.cuda_semantics import CpuSemantics, CudaSemantics
 from perftune.trials.tracing.optimizers import traced_optimizer
 from perftune.trials.tracing.packed import pack
-from perftune.trials.tracing.recorder import DTYPES, Recorder
+from perftune.trials.tracing.recorder import Recorder
 from perftune.trials.tracing.weightless import materialise, weightless
 from perftune.trials.workload import build_trainer
 from perftune.trials.worst_batch import collate_worst, train_source
@@ -184,18 +184,9 @@ def trace(request: TraceRequest, directory: Path) -> Trace:
         num_parameters=sum(p.numel() for p in tracer.parameters),
         num_trainable_parameters=sum(p.numel() for p in trainable),
         trainable_bytes=sum(p.numel() * p.element_size() for p in trainable),
-        compute_dtype=DTYPES.get(_main_dtype(tracer.parameters), "fp32"),
         steps=steps,
         optimizers=optimizers,
     )
-
-
-def _main_dtype(parameters: list[torch.Tensor]) -> torch.dtype:
-    """That of most elements."""
-    numbers: dict[torch.dtype, int] = {}
-    for p in parameters:
-        numbers[p.dtype] = numbers.get(p.dtype, 0) + p.numel()
-    return max(numbers, key=lambda dtype: numbers[dtype])
 
 
 def _why_not(error: BaseException, request: TraceRequest) -> str:

@@ -57,7 +57,6 @@ def test_parts_add_up(tmp_path: Path) -> None:
     (step,), (optimizer,) = found.steps, found.optimizers
     tape = step.tape
     assert sum(found.parameter_bytes) == 4 * found.num_parameters == found.trainable_bytes
-    assert found.compute_dtype == "fp32"
     assert [tape.sizes[number] for number in sorted(tape.gradients)] != []
     assert sorted(tape.sizes[number] for number in tape.gradients) == sorted(found.parameter_bytes)
     alive = alive_after(tape.events, tape.marks["micro_0_ends"])
@@ -137,9 +136,8 @@ def test_mixed_precision_keeps_half_of_the_activations(tmp_path: Path) -> None:
     full, mixed = (traced("bert", tmp_path / str(bf16), arguments={"bf16": bf16}) for bf16 in (False, True))
     assert bytes_of(mixed.steps[0].tape, Part.ACTIVATIONS) < bytes_of(full.steps[0].tape, Part.ACTIVATIONS)
     assert bytes_of(mixed.steps[0].tape, Part.GRADIENTS) == bytes_of(full.steps[0].tape, Part.GRADIENTS)
-    assert full.compute_dtype == mixed.compute_dtype == "fp32"
+    assert full.trainable_bytes == mixed.trainable_bytes == 4 * full.num_parameters
     half = traced("half_llama", tmp_path / "half")
-    assert half.compute_dtype == "bf16"
     assert half.trainable_bytes == 2 * half.num_parameters == bytes_of(half.steps[0].tape, Part.GRADIENTS)
 
 
