@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from perftune.plan.batches import UsualBatch, usual_batch
 from perftune.plan.calibration import CONTEXT_BYTES, error_band, workspace_bytes
 from perftune.plan.memory import Peak, replay
@@ -199,8 +201,9 @@ def _mfu(
     own = float(flops[begin:end].sum())
     if candidate.settings.get(CHECKPOINTING) is True:
         own -= float(flops[begin:turn].sum())
-    by_dtype: dict[str, float] = {}
-    for dtype, number in zip(tape.example.ops.dtype, flops, strict=True):
-        by_dtype[dtype] = by_dtype.get(dtype, 0.0) + float(number)
+    kinds, kind_of_op = tape.op_kinds
+    by_dtype = dict.fromkeys((dtype for _, dtype in kinds), 0.0)
+    for (_, dtype), number in zip(kinds, np.bincount(kind_of_op, flops, len(kinds)), strict=True):
+        by_dtype[dtype] += float(number)
     peak = roofline.peak_flops(max(by_dtype, key=lambda dtype: by_dtype[dtype], default="fp32"))
     return None if not peak else own * num_micro / (step_seconds * peak)

@@ -20,7 +20,6 @@ from perftune.plan.calibration import (
 )
 from perftune.plan.tapes import FamilyTape, Floats
 from perftune.records.gpu import Gpu
-from perftune.records.trace import Ops
 
 ATTENTION = ("flash_attention", "efficient_attention")
 HALF = ("bf16", "fp16")
@@ -64,22 +63,20 @@ class Roofline:
 
     def seconds(self, tape: FamilyTape, micro_batch: int, begin: int, end: int, host_seconds: float) -> Seconds:
         """Of the operators ``begin`` to ``end`` of a tape."""
-        ops = tape.example.ops
         flops, num_bytes = tape.flops.at(micro_batch)[begin:end], tape.num_bytes.at(micro_batch)[begin:end]
-        rates = self._rates(ops)[begin:end]
+        rates = self._rates(tape)[begin:end]
         moving = num_bytes / (self.gpu.memory_bandwidth_bytes_per_second * self._efficiency.bandwidth)
         computing = np.where(flops > 0, flops + TILE_FLOPS * self.gpu.num_sms, 0.0) / rates
         kernels = np.maximum(computing, moving) + KERNEL_SECONDS
         return Seconds(float(kernels.sum()), host_seconds * (end - begin))
 
-    def _rates(self, ops: Ops) -> Floats:
-        attention = {number for number, name in enumerate(ops.names) if name in ATTENTION}
-        rates = []
-        for name, dtype in zip(ops.name, ops.dtype, strict=True):
-            peak = self.peak_flops(dtype)
-            part = self._efficiency.attention if name in attention else self._matmul(dtype)
-            rates.append(peak * part)
-        return np.array(rates, dtype=np.float64)
+    def _rates(self, tape: FamilyTape) -> Floats:
+        kinds, kind_of_op = tape.op_kinds
+        rates = [
+            self.peak_flops(dtype) * (self._efficiency.attention if name in ATTENTION else self._matmul(dtype))
+            for name, dtype in kinds
+        ]
+        return np.array(rates, dtype=np.float64)[kind_of_op]
 
     def _matmul(self, dtype: str) -> float:
         known = self._efficiency.matmul

@@ -44,6 +44,13 @@ class FamilyTape:
         """See `Tape.events`."""
         return np.array(self.example.events, dtype=np.int64)
 
+    @cached_property
+    def op_kinds(self) -> tuple[list[tuple[str, str]], Ints]:
+        """Every pair of name and dtype that occurs among the operators, and which of them each operator is."""
+        ops, known = self.example.ops, dict[tuple[int, str], int]()
+        kinds = [known.setdefault(pair, len(known)) for pair in zip(ops.name, ops.dtype, strict=True)]
+        return [(ops.names[name], dtype) for name, dtype in known], np.array(kinds, dtype=np.int64)
+
 
 class DifferentTapesError(Exception):
     """Two traces do not have the same events in the same order, so nothing can be said between them."""
