@@ -14,6 +14,8 @@ from perftune.records.trial import Failure, Measurement, MemoryPeak, Outcome, Pu
 
 MIB = 2**20
 NUM_STEPS = 5
+START_BYTES = 350 * MIB
+"""Resident when a trial begins; peaks are over it."""
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "adamw_bnb_8bit", "paged_adamw_8bit", "adamw_torch_8bit")
 
 
@@ -58,7 +60,7 @@ class World:
         self._data_share = 10 ** uniform(-3, -0.7)
         self._worker_cost = uniform(1.0, 1.08)
         self._rest = uniform(0.01, 0.08)
-        self._start_bytes = uniform(300, 700) * MIB
+        self._process_bytes = uniform(90, 150) * MIB
         self._state_bytes = uniform(50, 600) * MIB
         self._sample_bytes = 10 ** uniform(0, 1.7) * MIB
         self._checkpointed = uniform(0.15, 0.6)
@@ -79,9 +81,9 @@ class World:
         if rng.random() < 0.6:
             knobs.append(Knob(name="dataloader_num_workers", values=(0, 2)))
         self._global_batch = global_batch
-        largest = self._start_bytes + 1.5 * self._state_bytes + self._sample_bytes * global_batch
+        largest = self._process_bytes + 1.5 * self._state_bytes + self._sample_bytes * global_batch
         limit = largest * (float(rng.uniform(0.45, 0.9)) if self._tight else 1.5)
-        limit = max(limit, 1.3 * (self._start_bytes + 1.6 * self._state_bytes + self._sample_bytes * own))
+        limit = max(limit, 1.3 * (self._process_bytes + 1.6 * self._state_bytes + self._sample_bytes * own))
         return Space(
             knobs=tuple(knobs),
             base=Candidate(settings={knob.name: knob.values[0] for knob in knobs}),
@@ -124,7 +126,7 @@ class World:
         states *= 1.25 if candidate.settings["precision"] != "fp32" else 1.0
         slope = self._sample_bytes * (0.75 if candidate.settings["precision"] != "fp32" else 1.0)
         slope *= self._checkpointed if candidate.settings["activation_checkpointing"] is True else 1.0
-        return self._start_bytes + states + slope * candidate.micro_batch
+        return self._process_bytes + states + slope * candidate.micro_batch
 
     def run(self, candidate: Candidate, number: int, purpose: Purpose = Purpose.SEARCH) -> Trial:
         """One noisy trial."""
@@ -141,9 +143,7 @@ class World:
         measurement = Measurement(
             steps=steps,
             num_warmup_steps=0,
-            memory=MemoryPeak(
-                kind="resident", peak_bytes=int(peak), start_bytes=int(self._start_bytes), train_bytes=int(peak)
-            ),
+            memory=MemoryPeak(kind="resident", peak_bytes=int(peak), start_bytes=START_BYTES, train_bytes=int(peak)),
             start_seconds=0.03 * slow,
             build_seconds=0.8 * slow * float(np.exp(rng.normal(0, 0.08))),
             stopped_because="max_steps",

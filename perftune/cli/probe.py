@@ -38,6 +38,9 @@ def probe(
     strategy: Annotated[StrategyName, typer.Option(help="How candidates are chosen.")] = StrategyName.MODEL,
     trials: Annotated[int | None, typer.Option(min=1, help="Instead of the probe's budget of trials.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Instead of the probe's budget of minutes.")] = None,
+    prior: Annotated[
+        bool, typer.Option("--prior/--no-prior", help="Predict from shapes what may fit, before the first trial.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Begin anew; the old folder gets another name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while it runs.")] = False,
@@ -60,7 +63,9 @@ def probe(
         typer.echo(f"Going on with {folder.directory}, which was not finished. Begin anew with --force.")
     try:
         with _observer(silent) as observer:
-            study = probe_study(spec, folder.directory, strategy=strategy.value, observer=observer, force=force)
+            study = probe_study(
+                spec, folder.directory, strategy=strategy.value, observer=observer, force=force, prior=prior
+            )
     except KeyboardInterrupt:
         raise Interrupted(_stopped(folder.directory)) from None
     _show(study, folder.directory, as_json=as_json)

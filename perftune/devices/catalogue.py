@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import yaml
 from pydantic import ValidationError
 
 from perftune.errors import DeviceError
+from perftune.records.device import Device
 from perftune.records.gpu import Gpu
 from perftune.units import parse_bytes
 
 BUILT_IN = Path(__file__).with_name("gpus.yaml")
 ALL = "all"
 """The name that stands for every GPU."""
+SAME_MEMORY = 0.05
+"""Drivers tell of the same memory within this part."""
 
 
 def load_catalogue(extra: Path | None = None) -> dict[str, Gpu]:
@@ -75,6 +79,20 @@ def load_prices(path: Path, catalogue: Mapping[str, Gpu]) -> dict[str, float]:
             raise DeviceError(f"{path}: {key} is {name}, which has a price already; keep one of them.")
         prices[name] = float(price)
     return prices
+
+
+def gpu_of(device: Device, catalogue: Mapping[str, Gpu]) -> Gpu | None:
+    """The row of a GPU that is here, by the name that its driver gives, its memory and its compute capability."""
+    told = re.sub(r"[^a-z0-9]", "", device.name.lower())
+
+    def is_it(gpu: Gpu) -> bool:
+        alike = abs(gpu.memory_bytes / device.memory_bytes - 1) < SAME_MEMORY
+        return alike and gpu.name.split("-")[0] in told and gpu.compute_capability in (None, device.compute_capability)
+
+    def likeness(gpu: Gpu) -> tuple[bool, int]:
+        return gpu.name.endswith("-pcie") == ("pcie" in told), -abs(gpu.memory_bytes - device.memory_bytes)
+
+    return max(filter(is_it, catalogue.values()), key=likeness, default=None)
 
 
 def _find(name: str, catalogue: Mapping[str, Gpu]) -> Gpu:

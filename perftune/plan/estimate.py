@@ -63,12 +63,14 @@ class Variant:
         """State outside the caching allocator."""
         return next((known.paged_bytes for known in self.trace.optimizers if known.optim == optim), 0)
 
-    def peak(self, micro_batch: int, kind: ProgramKind, capacity_bytes: int, *, expandable_segments: bool) -> Peak:
-        """Of two optimizer steps at this size.
+    def peak(
+        self, micro_batch: int, kind: ProgramKind, capacity_bytes: float, *, expandable_segments: bool = False
+    ) -> Peak:
+        """Of two optimizer steps at this size; a capacity of infinity never runs out.
 
         GPUs and precisions share the replay on a GPU without end; a GPU's own is needed only where memory gets short.
         """
-        program, key = self._program(micro_batch, kind), (micro_batch, kind, expandable_segments)
+        program, key = self.program(micro_batch, kind), (micro_batch, kind, expandable_segments)
         if key not in self._peaks:
             self._peaks[key] = replay(program, micro_batch, expandable_segments=expandable_segments)
         free = self._peaks[key]
@@ -76,9 +78,10 @@ class Variant:
             return free
         if free.allocated_bytes > capacity_bytes:
             return replace(free, reserved_bytes=None)
-        return replay(program, micro_batch, capacity_bytes=capacity_bytes, expandable_segments=expandable_segments)
+        return replay(program, micro_batch, capacity_bytes=int(capacity_bytes), expandable_segments=expandable_segments)
 
-    def _program(self, micro_batch: int, kind: ProgramKind) -> Program:
+    def program(self, micro_batch: int, kind: ProgramKind) -> Program:
+        """What two optimizer steps allocate."""
         tape = self.tapes.at(micro_batch)
         key = (id(tape), kind)
         if key not in self._programs:
@@ -116,14 +119,15 @@ def _optim(candidate: Candidate) -> str:
     return str(candidate.settings[OPTIMIZER])
 
 
-def _micro_steps(candidate: Candidate, setup: Setup) -> int:
+def micro_steps(candidate: Candidate, setup: Setup) -> int:
+    """Of one optimizer step."""
     return setup.global_batch_size // (candidate.micro_batch * setup.num_devices)
 
 
 def _memory(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> MemoryEstimate:
     kind = ProgramKind(
         optim=_optim(candidate),
-        accumulates=_micro_steps(candidate, setup) > 1,
+        accumulates=micro_steps(candidate, setup) > 1,
         workspaces=workspace_bytes(gpu.architecture),
         sharding=setup.sharding,
         num_devices=setup.num_devices,
@@ -160,15 +164,29 @@ def _usual(variant: Variant, candidate: Candidate, setup: Setup) -> tuple[UsualB
     return usual, min(1.0, usual.num_padded_tokens / longest) if longest else 1.0
 
 
-def _time(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> TimeEstimate:
-    precision, num_micro = str(candidate.settings[PRECISION]), _micro_steps(candidate, setup)
-    roofline, tape = Roofline(gpu, precision), variant.tapes.at(candidate.micro_batch)
-    usual, share = _usual(variant, candidate, setup)
+def forward_and_backward(
+    variant: Variant, roofline: Roofline, candidate: Candidate, setup: Setup
+) -> tuple[Seconds, Seconds]:
+    """Of all micro-steps of an optimizer step."""
+    tape, share = variant.tapes.at(candidate.micro_batch), work_share(variant, candidate, setup)
     forward = backward = Seconds(0.0, 0.0)
-    for number, times in ((0, 1), (1, num_micro - 1)):
+    for number, times in ((0, 1), (1, micro_steps(candidate, setup) - 1)):
         phases = micro_step_seconds(roofline, tape, candidate.micro_batch, number)
         forward += phases["forward"].scaled(share, times)
         backward += phases["backward"].scaled(share, times)
+    return forward, backward
+
+
+def work_share(variant: Variant, candidate: Candidate, setup: Setup) -> float:
+    """How much of the work of the heaviest micro-batch the usual one is."""
+    return _usual(variant, candidate, setup)[1]
+
+
+def _time(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> TimeEstimate:
+    precision, num_micro = str(candidate.settings[PRECISION]), micro_steps(candidate, setup)
+    roofline, tape = Roofline(gpu, precision), variant.tapes.at(candidate.micro_batch)
+    usual, share = _usual(variant, candidate, setup)
+    forward, backward = forward_and_backward(variant, roofline, candidate, setup)
     optimizer = optimizer_seconds(roofline, variant.optimizers[_optim(candidate)])
     sharding = SHARDINGS[setup.sharding]
     optimizer = sharding.optimizer(optimizer, setup.num_devices)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from perftune.records.base import Record, Setting
 from perftune.records.device import Device
+from perftune.records.prior import Prior
 
 MICRO_BATCH = "per_device_train_batch_size"
 PRECISION = "precision"
@@ -105,6 +106,8 @@ class Space(Record):
     """The part of the limit that the recommendation leaves free."""
     device: Device | None = None
     """What the search may expect of the hardware before it has measured any; None: nothing."""
+    prior: Prior | None = None
+    """What traces say of the candidates; None: nothing was traced."""
 
     def candidates(self) -> list[Candidate]:
         """Every candidate, in the order of the knobs."""

@@ -65,7 +65,11 @@ class Study(Record):
         import pandas as pd
 
         return (
-            pd.DataFrame([_row(trial) for trial in self.trials]).set_index("number") if self.trials else pd.DataFrame()
+            pd.DataFrame([{**_row(trial), **_predicted(self.space, trial)} for trial in self.trials]).set_index(
+                "number"
+            )
+            if self.trials
+            else pd.DataFrame()
         )
 
 
@@ -86,6 +90,15 @@ def _row(trial: Trial) -> dict[str, Any]:
             "peak_memory_bytes": trial.measurement.memory.peak_bytes,
         }
     return row
+
+
+def _predicted(space: Space, trial: Trial) -> dict[str, Any]:
+    """What traces said of the candidate before the first trial."""
+    predicted = space.prior.of(trial.candidate.settings) if space.prior else None
+    return {
+        "predicted_peak_memory_bytes": predicted.peak_memory_bytes if predicted else None,
+        "predicted_step_seconds": space.prior.step_seconds(predicted) if space.prior and predicted else None,
+    }
 
 
 def write_atomically(path: Path, text: str) -> None:

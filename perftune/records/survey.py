@@ -65,6 +65,8 @@ class Survey(Record):
     unsupported: dict[str, dict[str, str]]
     """knob -> value (as text, or ``*``) -> the reason."""
     device: Device
+    flops_per_second: dict[str, float] = Field(default_factory=dict)
+    """CPU: what a linear layer's forward and backward reach, by precision; empty where it was not measured."""
     versions: Versions
     notes: tuple[str, ...] = ()
 

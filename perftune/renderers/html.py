@@ -8,7 +8,7 @@ from perftune.records.recommendation import Decision
 from perftune.records.study import Study
 from perftune.renderers import scatter, text
 
-NUMBERS = {"samples/s", "step", "peak memory", "took", "yours", "tuned", "#"}
+NUMBERS = {"samples/s", "step", "peak memory", "took", "yours", "tuned", "#"} | set(text.PREDICTED_HEADER[1:])
 UNBROKEN = {"argument", "value", "your value", "speed with it", "memory with it", "purpose"}
 
 
@@ -48,6 +48,8 @@ def _body(study: Study, name: str) -> str:
         parts += ["<h2>Not chosen</h2>", _table(("what", "why"), text.rejected(study))]
     if recommendation.notes:
         parts += ["<h2>Notes</h2>", _list(text.notes(study))]
+    if predicted := text.predicted_cells(study):
+        parts += ["<h2>Predicted and measured</h2>", _table(text.PREDICTED_HEADER, predicted)]
     code = "\n".join(escape(line) for line in text.next_steps(study, "training_args.yaml"))
     parts += ["<h2>Next</h2>", f"<pre>{code}</pre>"]
     trials = [text.trial_cells(study, trial) for trial in study.trials]

@@ -33,6 +33,8 @@ def render(study: Study) -> str:
         parts += ["## Not chosen", _table(("what", "why"), text.rejected(study))]
     if recommendation.notes:
         parts += ["## Notes", _list(text.notes(study))]
+    if predicted := text.predicted_cells(study):
+        parts += ["## Predicted and measured", _table(text.PREDICTED_HEADER, predicted)]
     parts += ["## Next", "```\n" + "\n".join(text.next_steps(study, "training_args.yaml")) + "\n```"]
     trials = [text.trial_cells(study, trial) for trial in study.trials]
     parts += ["## Trials", _table(text.TRIAL_HEADER, trials)]

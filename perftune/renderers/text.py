@@ -3,6 +3,7 @@
 import shlex
 
 from perftune.records.base import Setting
+from perftune.records.beside import absolute_errors, beside
 from perftune.records.candidate import MICRO_BATCH, Candidate
 from perftune.records.loading import load_lines
 from perftune.records.probe import Objective
@@ -135,7 +136,45 @@ def certainty(study: Study) -> list[str]:
     if recommendation.loss_check is not None or recommendation.decision is Decision.TUNED:
         found.append(_loss(recommendation))
     found += _memory(study, recommendation)
-    return found
+    return found + _prediction(study)
+
+
+def _prediction(study: Study) -> list[str]:
+    """How far off the predictions were, where there were any."""
+    compared = beside(study)
+    if not compared:
+        return []
+    usual, most = absolute_errors([one.memory_error for one in compared])
+    said = (
+        f"peak memory {usual * 100:.0f} % off in the median of {len(compared)} candidates, at most {most * 100:.0f} %"
+    )
+    times = [error for one in compared if (error := one.time_error) is not None]
+    if times:
+        usual, most = absolute_errors(times)
+        said += f"; time of a step {usual * 100:.0f} %, at most {most * 100:.0f} %"
+    return [
+        f"Prediction from shapes, before the first trial: {said}. Nothing rests on it: what is told here was measured."
+    ]
+
+
+def predicted_cells(study: Study) -> list[tuple[str, ...]]:
+    """One row for each candidate that was predicted and measured; see `PREDICTED_HEADER`."""
+    return [
+        (
+            settings(one.candidate, study.space.base),
+            format_bytes(one.predicted_bytes),
+            format_bytes(one.measured_bytes),
+            _error(one.memory_error),
+            MISSING if one.predicted_seconds is None else format_seconds(one.predicted_seconds),
+            format_seconds(one.measured_seconds),
+            _error(one.time_error),
+        )
+        for one in beside(study)
+    ]
+
+
+def _error(error: float | None) -> str:
+    return MISSING if error is None else f"{error * 100:+.0f} %"
 
 
 def _loss(recommendation: Recommendation) -> str:
@@ -249,4 +288,7 @@ def trial_cells(study: Study, trial: Trial) -> tuple[str, ...]:
 
 
 TRIAL_HEADER = ("#", "purpose", "settings", "outcome", "samples/s", "step", "peak memory", "took")
+PREDICTED_HEADER = (
+    "settings", "predicted memory", "measured memory", "memory error", "predicted step", "measured step", "step error"
+)  # fmt: skip
 LINE_HEADER = ("argument", "value", "yours", "speed with it", "memory with it")

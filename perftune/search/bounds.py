@@ -12,7 +12,7 @@ from perftune.records.probe import Objective
 from perftune.records.summary import score, step_interval
 from perftune.records.trial import Trial
 from perftune.search.encoding import Encoding
-from perftune.search.model import Beliefs
+from perftune.search.model import SMALLEST_FIT, Beliefs
 from perftune.search.observations import PARTS
 from perftune.search.strategy import fits, in_space
 from perftune.units import format_bytes
@@ -85,7 +85,7 @@ def _impossible(beliefs: Beliefs, row: int) -> str | None:
         return "runs out of memory: this micro-batch or a smaller one of the same or a thriftier setting did"
     if beliefs.weight[row] == 0:
         return "did not run"
-    if beliefs.weight[row] < 0.05 and beliefs.memory.fit_probability()[row] < 0.05:
+    if beliefs.memory.fit_probability()[row] < SMALLEST_FIT:
         peak = beliefs.memory.peak_bytes()[0][row]
         usable = beliefs.encoding.space.usable_memory_bytes
         return f"predicted peak {format_bytes(float(peak))}, usable {format_bytes(usable)}"

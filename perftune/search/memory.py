@@ -1,8 +1,9 @@
 """Peaks and OOMs of the trials so far become, for every candidate, a predicted peak and the chance that it fits.
 
 Peak memory is close to affine in the micro-batch: ``base(optimizer, precision, …) + micro_batch × slope(arm)``. Both
-sums have hand-set priors, in units of what the first completed trial took beyond its start, and an exact Gaussian
-posterior. What is certain is not left to it: nothing at or above a known OOM of the same or a hungrier arm is tried.
+sums have hand-set priors, in units of the first completed trial's peak, and an exact Gaussian posterior. Where traces
+predict every peak, the sums are what the prediction leaves over, and something is believed before any trial. What is
+certain is not left to it: nothing at or above a known OOM of the same or a hungrier arm is tried.
 """
 
 import math
@@ -13,7 +14,9 @@ import numpy as np
 from perftune.records.candidate import ATTENTION, CHECKPOINTING, COMPILE, MICRO_BATCH, OPTIMIZER, PRECISION
 from perftune.records.trial import Trial
 from perftune.search.encoding import Bools, Encoding, Floats
+from perftune.search.predictions import predictions
 from perftune.search.strategy import OUT_OF_MEMORY, fits
+from perftune.units import MIB
 
 _BASE_SD = {OPTIMIZER: 0.15, PRECISION: 0.15, COMPILE: 0.15, CHECKPOINTING: 0.03}
 _SLOPE_SD = {PRECISION: 0.12, CHECKPOINTING: 0.15, ATTENTION: 0.15, COMPILE: 0.1, "use_liger_kernel": 0.15,
@@ -27,14 +30,25 @@ _BASE_MEAN: dict[tuple[str, object], float] = {
     (OPTIMIZER, "paged_adamw_8bit"): -0.12, (OPTIMIZER, "adamw_torch_8bit"): -0.12,
 }  # fmt: skip
 _OTHER_SD = 0.02
+KERNELS = (0.2, 0.5)
+"""What half precision on a CPU takes more at a micro-batch of one, which sees the most lengths: mean and spread. With
+AMX it was 0.2 to 1.5 of the first peak, less in inverse proportion to the micro-batch."""
 
-NOISE = 0.03
+TRACED = 0.5
+"""Part of these spreads that is left where a trace predicts the peak; nothing is left of the means."""
+SCALE_SD = {"cpu": 0.25, "cuda": 0.06}
+"""Of the factor between predicted and real peaks, by kind of device …"""
+OFFSET_SD_BYTES = {"cpu": 80 * MIB, "cuda": 150 * MIB}
+"""… and of what the prediction misses alike in all candidates. CPU: from the recorded landscapes; CUDA: from the
+validation of predictions (benchmarks/validation)."""
+
+NOISE = 0.06
 """Relative spread of a peak that the affine form does not explain."""
 FARTHEST = 8.0
 """Predictions for micro-batches this many times larger than any that has run are believed ever less."""
 OOM_EXCESS = 1.15
 """A trial that ran out of memory is taken to have needed about this much of the limit …"""
-OOM_SD = 0.2
+OOM_SD = 0.12
 """… give or take this part of it."""
 
 
@@ -45,14 +59,26 @@ class MemoryModel:
         self._encoding = encoding
         self._trials = [(row, trial) for trial in trials if (row := encoding.number(trial.candidate)) is not None]
         self._peaks = [(row, t.measurement.memory) for row, t in self._trials if t.measurement is not None]
+        self._predicted = predictions(encoding)
         self.excluded = self._excluded()
         """Candidates that cannot fit, by a known OOM or a known peak."""
-        if self._peaks:
-            first_row, first = self._peaks[0]
-            self._start = float(first.start_bytes)
-            self._unit = max(first.peak_bytes - first.start_bytes, 0.01 * first.peak_bytes, 1)
-            self._features = _features(encoding, first_row)
+        self.knows = bool(self._peaks) or self._predicted is not None
+        """Whether anything can be said of peaks that were not measured."""
+        if self.knows:
+            reference = self._peaks[0][0] if self._peaks else encoding.number(encoding.space.base) or 0
+            self._unit = self._unit_bytes(reference)
+            if self._predicted is None:
+                size = encoding.micro_batch / encoding.micro_batch[reference]
+            else:
+                size = self._predicted.peak_bytes / self._unit
+            self._features = _features(encoding, size)
             self._mean, self._covariance = self._fit()
+
+    def _unit_bytes(self, reference: int) -> float:
+        if self._peaks:
+            return max(float(self._peaks[0][1].peak_bytes), 1.0)
+        assert self._predicted is not None
+        return float(self._predicted.peak_bytes[reference])
 
     def _excluded(self) -> Bools:
         """At or above, in micro-batch, every candidate that is known not to fit, in its arm or a hungrier one."""
@@ -74,39 +100,55 @@ class MemoryModel:
         return known & ~self.excluded
 
     def _fit(self) -> tuple[Floats, Floats]:
-        mean, sd = _prior(self._encoding)
-        rows = [row for row, _ in self._peaks]
-        values = np.array([(m.peak_bytes - self._start) / self._unit for _, m in self._peaks])
-        noise = NOISE * np.maximum(np.abs(values), 1.0)
-        mean, covariance = _condition(mean, np.diag(sd**2), self._features[rows], values, noise)
+        mean, sd = self._prior()
+        covariance = np.diag(sd**2)
+        if self._peaks:
+            rows = [row for row, _ in self._peaks]
+            values = np.array([m.peak_bytes / self._unit for _, m in self._peaks])
+            noise = NOISE * np.maximum(np.abs(values), 1.0)
+            mean, covariance = _condition(mean, covariance, self._features[rows], values, noise)
         limit = self._encoding.space.memory_limit_bytes
         for row, trial in self._trials:
             if trial.outcome in OUT_OF_MEMORY:
                 features = self._features[[row]]
-                if float(features[0] @ mean) < (limit - self._start) / self._unit:
-                    value = np.array([(OOM_EXCESS * limit - self._start) / self._unit])
+                if float(features[0] @ mean) < limit / self._unit:
+                    value = np.array([OOM_EXCESS * limit / self._unit])
                     mean, covariance = _condition(
                         mean, covariance, features, value, np.array([OOM_SD * limit / self._unit])
                     )
         return mean, covariance
 
+    def _prior(self) -> tuple[Floats, Floats]:
+        mean, sd = _prior(self._encoding)
+        if self._predicted is None:
+            return mean, sd
+        device = self._encoding.space.device
+        kind = device.kind if device else "cpu"
+        mean, sd = np.zeros(len(mean)), (TRACED if self._predicted.is_complete else 1.0) * sd
+        slope = len(mean) // 2
+        mean[slope], sd[slope] = 1.0, SCALE_SD[kind]
+        mean[-1], sd[-1] = KERNELS
+        sd[0] = OFFSET_SD_BYTES[kind] / self._unit
+        return mean, sd
+
     def peak_bytes(self) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of every candidate's peak; None was completed: unknown (NaN)."""
-        if not self._peaks:
+        """Mean and standard deviation of every candidate's peak; unknown (NaN) without a prediction or a peak."""
+        if not self.knows:
             unknown = np.full(len(self._encoding), np.nan)
             return unknown, unknown
         mean = self._features @ self._mean
         variance = np.einsum("ij,jk,ik->i", self._features, self._covariance, self._features)
         variance += (NOISE * np.maximum(mean, 1.0)) ** 2
-        return self._start + self._unit * mean, self._unit * np.sqrt(variance)
+        return self._unit * mean, self._unit * np.sqrt(variance)
 
     def fit_probability(self) -> Floats:
         """The chance of every candidate to stay within the memory that the recommendation may use."""
-        if self._peaks:
+        if self.knows:
             mean, sd = self.peak_bytes()
             z = (self._encoding.space.usable_memory_bytes - mean) / sd
             probability = np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z])
-            probability /= np.maximum(1.0, self._encoding.micro_batch / self._largest_believed())
+            if self._predicted is None:
+                probability /= np.maximum(1.0, self._encoding.micro_batch / self._largest_believed())
         else:
             probability = np.full(len(self._encoding), 0.5)
         probability[self._known_to_fit()] = 1.0
@@ -121,17 +163,19 @@ class MemoryModel:
         """Joint draws of the log of every candidate's peak: draw × candidate."""
         factor = np.linalg.cholesky(self._covariance + 1e-10 * np.eye(len(self._mean)))
         weights = self._mean + rng.standard_normal((num, len(self._mean))) @ factor.T
-        peaks = self._start + self._unit * (weights @ self._features.T)
-        return np.asarray(np.log(np.maximum(peaks, self._start + 0.01 * self._unit)), dtype=np.float64)
+        peaks = self._unit * (weights @ self._features.T)
+        return np.asarray(np.log(np.maximum(peaks, 0.01 * self._unit)), dtype=np.float64)
 
 
 def hungrier(encoding: Encoding, row: int) -> Bools:
     """Candidates that need at least the memory of this one: no smaller a micro-batch, and no checkpointing if it had none.
 
-    Other knobs must agree: which precision or optimizer needs more is for the measurements to say.
+    Other knobs must agree: which precision or optimizer needs more is for the measurements to say. In half precision on
+    a CPU a larger micro-batch may need less (see `KERNELS`).
     """  # noqa: E501
     others = [name for name in encoding.names if name not in (MICRO_BATCH, CHECKPOINTING)]
-    result: Bools = encoding.equal(row, others) & (encoding.micro_batch >= encoding.micro_batch[row])
+    size, own = encoding.micro_batch, encoding.micro_batch[row]
+    result: Bools = encoding.equal(row, others) & (size == own if _half_on_cpu(encoding)[row] else size >= own)
     if CHECKPOINTING in encoding.names:
         saves = np.array([value is True for value in encoding.values[encoding.names.index(CHECKPOINTING)]])
         saving = saves[encoding.column(CHECKPOINTING)]
@@ -139,14 +183,25 @@ def hungrier(encoding: Encoding, row: int) -> Bools:
     return result
 
 
-def _features(encoding: Encoding, reference: int) -> Floats:
-    size = encoding.micro_batch / encoding.micro_batch[reference]
+def _features(encoding: Encoding, size: Floats) -> Floats:
+    """Base and slope of every value; the slopes go with ``size``."""
     columns = [np.ones(len(encoding))]
     for name, values in zip(encoding.names, encoding.values, strict=True):
         if name != MICRO_BATCH:
             columns += [(encoding.column(name) == i).astype(float) for i in range(len(values))]
     base = np.stack(columns, axis=1)
-    return np.concatenate([base, base * size[:, None]], axis=1)
+    kernels = _half_on_cpu(encoding) / encoding.micro_batch
+    return np.concatenate([base, base * size[:, None], kernels[:, None]], axis=1)
+
+
+def _half_on_cpu(encoding: Encoding) -> Floats:
+    """Where oneDNN compiles kernels in half precision, for every length of a micro-batch its own."""
+    device = encoding.space.device
+    if PRECISION not in encoding.names or (device and device.kind != "cpu"):
+        return np.zeros(len(encoding))
+    values = encoding.values[encoding.names.index(PRECISION)]
+    is_half = np.array([value in ("bf16", "fp16") for value in values], dtype=np.float64)
+    return np.asarray(is_half[encoding.column(PRECISION)], dtype=np.float64)
 
 
 def _prior(encoding: Encoding) -> tuple[Floats, Floats]:
@@ -156,7 +211,7 @@ def _prior(encoding: Encoding) -> tuple[Floats, Floats]:
         if name != MICRO_BATCH:
             base += [(_BASE_MEAN.get((name, value), 0.0), _BASE_SD.get(name, _OTHER_SD)) for value in values]
             slope += [(_SLOPE_MEAN.get((name, value), 0.0), _SLOPE_SD.get(name, _OTHER_SD)) for value in values]
-    both = np.array(base + slope)
+    both = np.array([*base, *slope, KERNELS])
     return both[:, 0], both[:, 1]
 
 

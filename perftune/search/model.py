@@ -21,6 +21,8 @@ MOST_SCREENED = 20_000
 """Candidates whose expectation is computed; of a still larger space, a part."""
 SMALLEST_FIT = 0.05
 """Candidates less likely to fit are not tried."""
+LIKELY_FIT = 0.7
+"""While nothing has fitted, candidates more likely to are all alike in that."""
 MOST_RERUNS = 2
 REFERENCE_EVERY = 12
 """Trials without any repeat after which the reference is run again, …"""
@@ -212,10 +214,15 @@ def _health(encoding: Encoding, trials: Sequence[Trial]) -> Floats:
 
 
 def _recover(encoding: Encoding, trials: Sequence[Trial]) -> Candidate | None:
-    """Nothing has fitted yet: smaller micro-batches of the user's arm, then with checkpointing, then other arms."""
+    """Nothing has fitted yet: smaller micro-batches of the user's arm, then with checkpointing, then other arms.
+
+    Where traces predict what fits, that comes first: the largest micro-batch that does, with the fewest changes.
+    """
     ooms = sum(trial.outcome in OUT_OF_MEMORY for trial in trials)
     tried = {encoding.number(trial.candidate) for trial in trials}
-    closed = MemoryModel(encoding, trials).excluded | (_health(encoding, trials) == 0)
+    memory = MemoryModel(encoding, trials)
+    closed = memory.excluded | (_health(encoding, trials) == 0)
+    fit = memory.fit_probability() if memory.knows else np.ones(len(encoding))
     rows = [row for row in np.flatnonzero(~closed).tolist() if row not in tried]
     smallest = encoding.micro_batch.min()
     if not rows or (ooms >= MOST_EARLY_OOMS and any(encoding.micro_batch[row] == smallest for row in tried if row)):
@@ -226,8 +233,9 @@ def _recover(encoding: Encoding, trials: Sequence[Trial]) -> Candidate | None:
     def distance(row: int) -> tuple[float, ...]:
         settings = encoding.candidate(row).settings
         changed = [name for name in encoding.names if name != MICRO_BATCH and settings[name] != base[name]]
-        wanted = max(size / 4 ** len(trials), 1.0)
+        wanted = size if memory.knows else max(size / 4 ** len(trials), 1.0)
         return (
+            0.0 if fit[row] >= LIKELY_FIT else 1.0 - float(fit[row]),
             float(len([name for name in changed if name != CHECKPOINTING])),
             float(len(changed)),
             abs(float(np.log(encoding.micro_batch[row] / wanted))),

@@ -5,7 +5,7 @@ they decide what is tried first, and every one of them yields to two or three tr
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perftune.records.candidate import ATTENTION, CHECKPOINTING, COMPILE, MICRO_BATCH, OPTIMIZER, PRECISION, WORKERS
 from perftune.records.device import Device
@@ -27,6 +27,12 @@ CURVE_OCTAVES = 1.3
 OVERHEADS = (0.02, 0.3, 1.0, 4.0, 16.0)
 """Fixed cost of a micro-batch, in samples' worth of compute: the unknown of the batch curve ``1 + overhead / size``.
 All are held possible at once, each weighed by how well it explains the trials."""
+
+HOST_FACTORS = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""The same where a trace counts operators: the host's share is so many times what was predicted."""
+
+TRACED = 0.5
+"""Part of an effect's spread that is left where a trace predicts it."""
 
 REST_OVERHEAD = 8.0
 """The same for the rest of a step, which is mostly per micro-batch."""
@@ -58,11 +64,22 @@ _MATRIX_BF16 = "amx_bf16"
 _VECTOR_BF16 = "avx512_bf16"
 
 
-def terms(part: str, names: list[str]) -> list[Term]:
-    """The effects that a part of the step can have, given the knobs of the space."""
+_TRACED = (CHECKPOINTING, ATTENTION, PRECISION)
+"""Knobs whose effect on forward and backward a trace predicts; on precision's own only where the rates are known."""
+
+
+def terms(part: str, names: list[str], *, is_traced: bool = False, knows_rates: bool = False) -> list[Term]:
+    """The effects that a part of the step can have, given the knobs of the space.
+
+    Args:
+        part: one of ``observations.PARTS``.
+        names: of the knobs.
+        is_traced: traces predict forward and backward.
+        knows_rates: and what each precision runs at.
+    """
     knobs = [name for name in names if name != MICRO_BATCH]
     if part == "compute":
-        return _compute_terms(knobs)
+        return [_traced(term, knows_rates) for term in _compute_terms(knobs)] if is_traced else _compute_terms(knobs)
     if part == "optimizer":
         single = _single(knobs, _OPTIMIZER_SD, 0.03)
         if OPTIMIZER in knobs:
@@ -82,6 +99,16 @@ def _compute_terms(knobs: list[str]) -> list[Term]:
     return [Term(1.0), *_single(knobs, _COMPUTE_SD, UNKNOWN_KNOB_SD), *batch, *lines, *curves, *pairs, own]
 
 
+def _traced(term: Term, knows_rates: bool) -> Term:
+    """The term with the spread that a trace leaves."""
+    others = [name for name in term.knobs if name not in _TRACED]
+    if others or (not term.knobs and not term.batch):
+        return term
+    if term.knobs == (PRECISION,) and not term.batch and not knows_rates:
+        return term
+    return replace(term, sd=TRACED * term.sd)
+
+
 def _single(knobs: list[str], sds: dict[str, float], other: float) -> list[Term]:
     return [Term(sds.get(name, other), (name,)) for name in knobs]
 
@@ -91,8 +118,10 @@ def optimizer_family(name: object) -> str:
     return "bitsandbytes" if name in {"adamw_bnb_8bit", "paged_adamw_8bit"} else str(name)
 
 
-def mean(part: str, name: str, value: object, device: Device | None) -> float:
-    """The expected effect of a value on a part, against the value that changes nothing."""
+def mean(part: str, name: str, value: object, device: Device | None, *, is_traced: bool = False) -> float:
+    """The expected effect of a value on a part, against the value that changes nothing; what is traced aside."""
+    if is_traced and part == "compute" and name in _TRACED:
+        return 0.0
     kind = device.kind if device else "cpu"
     if part == "optimizer" and name == OPTIMIZER:
         return _OPTIMIZER_MEAN.get(kind, {}).get(str(value), 0.0)

@@ -19,8 +19,10 @@ import numpy as np
 from perftune.records.candidate import OPTIMIZER, PRECISION
 from perftune.search.encoding import Encoding, Floats, Ints
 from perftune.search.observations import PARTS, Observation
+from perftune.search.predictions import Predictions, predictions
 from perftune.search.priors import (
     CURVE_OCTAVES,
+    HOST_FACTORS,
     OPTIMIZER_FAMILY,
     OVERHEADS,
     REST_OVERHEAD,
@@ -71,6 +73,7 @@ class _Posterior:
     """One hypothesis, conditioned on the observations."""
 
     overhead: float
+    """One of `OVERHEADS`; with a prior of traces one of `HOST_FACTORS`."""
     machine: Machine
     log_weight: float
     solve: Floats
@@ -91,13 +94,23 @@ class TimeModel:
     def __post_init__(self) -> None:
         self._rows: Ints = np.array([o.row for o in self.observations])
         self._values = np.array([o.log_parts for o in self.observations])
-        self._terms = {part: terms(part, self.encoding.names) for part in PARTS}
+        self._traced = self._predictions()
+        knows_rates = self._traced is not None and self._traced.has_rates
+        self._terms = {
+            part: terms(part, self.encoding.names, is_traced=self._traced is not None, knows_rates=knows_rates)
+            for part in PARTS
+        }
         self._effects = {part: self._mean_effects(part) for part in PARTS}
         self._per_sample, self._per_micro_batch = self._precision_factors()
         self._octaves: Floats = np.log2(self.encoding.micro_batch)
         self._kernels = [self.covariance(part, self._rows, self._rows) for part in PARTS]
         self._posteriors = self._condition()
         self._find_disturbed()
+
+    def _predictions(self) -> Predictions | None:
+        """Only whole ones: between a prediction and a neighbour's the effects of knobs would be missing."""
+        traced = predictions(self.encoding)
+        return traced if traced and traced.is_complete and traced.kernel_seconds is not None else None
 
     @property
     def roughness(self) -> float:
@@ -146,7 +159,10 @@ class TimeModel:
         """Prior mean effect of the knobs, of every candidate."""
         total = np.zeros(len(self.encoding))
         for column, (name, values) in enumerate(zip(self.encoding.names, self.encoding.values, strict=True)):
-            effects = np.array([mean(part, name, value, self.encoding.space.device) for value in values])
+            is_traced = self._traced is not None
+            effects = np.array(
+                [mean(part, name, value, self.encoding.space.device, is_traced=is_traced) for value in values]
+            )
             total += effects[self.encoding.codes[:, column]]
         return total
 
@@ -164,7 +180,10 @@ class TimeModel:
         """Prior mean of log seconds: as the first observation, moved by what the knobs are expected to do."""
         size = self.encoding.micro_batch
         shape = self._effects[part].copy()
-        if part == "compute":
+        if part == "compute" and self._traced is not None:
+            factor = np.ones(len(size)) if self._traced.has_rates else self._per_sample
+            shape += self._traced.log_compute(factor, overhead)
+        elif part == "compute":
             shape += np.log(self._per_sample + self._per_micro_batch * overhead / size)
         elif part == "rest":
             shape += np.log1p(REST_OVERHEAD / size)
@@ -173,7 +192,8 @@ class TimeModel:
         return means
 
     def _condition(self) -> list[_Posterior]:
-        return [self._posterior(overhead, machine) for overhead, machine in product(OVERHEADS, MACHINES)]
+        overheads = OVERHEADS if self._traced is None else HOST_FACTORS
+        return [self._posterior(overhead, machine) for overhead, machine in product(overheads, MACHINES)]
 
     def _noise(self, machine: Machine, disturbed: set[int]) -> tuple[Floats, Floats]:
         """Covariance of the machine's slowness between trials, and of everything observed, parts stacked."""

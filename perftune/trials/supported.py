@@ -36,6 +36,10 @@ DEFAULT_OPTIMIZERS = (
     "adamw_torch", "adamw_torch_fused", "adafactor", "adamw_bnb_8bit", "paged_adamw_8bit", "adamw_torch_8bit"
 )  # fmt: skip
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flex_attention")
+NO_FP16_ON_CPU = (
+    "on the CPU accelerate runs fp16 without autocast, which is fp32 by another name (accelerate/accelerator.py, "
+    "Accelerator.__init__: native_amp)"
+)
 CUDA_ONLY = ("dataloader_pin_memory", "torch_empty_cache_steps", CUDA_ALLOCATOR)
 
 
@@ -106,7 +110,7 @@ def precisions(device: str) -> tuple[list[Setting], dict[Setting, str]]:
     """Precisions that the device has."""
     asked: list[Setting] = ["fp32", "tf32", "bf16", "fp16"]
     if device == "cpu":
-        return asked, {"tf32": "tf32 is a format of NVIDIA GPUs from Ampere on"}
+        return asked, {"tf32": "tf32 is a format of NVIDIA GPUs from Ampere on", "fp16": NO_FP16_ON_CPU}
     from perftune.devices import cuda
 
     found = {name: cuda.why_unsupported(str(name)) for name in asked}

@@ -27,6 +27,7 @@ from perftune.trials.accumulation import loss_ignores_accumulation
 from perftune.trials.arguments import field_names, installed_name, training_arguments
 from perftune.trials.child import SILENT, describe_failure
 from perftune.trials.probed_trainer import reporting_callbacks
+from perftune.trials.rates import flops_per_second
 from perftune.trials.supported import supported
 from perftune.trials.tracing.weightless import weightless
 from perftune.trials.workload import build_trainer, unwrapped
@@ -144,6 +145,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         supported=support.values,
         unsupported=support.reasons,
         device=device,
+        flops_per_second=flops_per_second() if request.device == "cpu" and not request.weightless else {},
         versions=host.versions(),
         notes=notes,
     )

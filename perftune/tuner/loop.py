@@ -65,8 +65,9 @@ class Loop:
 
     @property
     def spent_seconds(self) -> float:
-        """What all trials cost."""
-        return sum(trial.wall_seconds for trial in self.study.trials)
+        """What all trials cost, and the traces before them."""
+        prior = self.study.space.prior
+        return sum(trial.wall_seconds for trial in self.study.trials) + (prior.seconds if prior else 0.0)
 
     def _may(self, share: float, reserved: int = 0) -> bool:
         budget, num_trials = self.study.probe.budget, len(self.study.trials)

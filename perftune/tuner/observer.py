@@ -10,7 +10,7 @@ class Observer(Protocol):
     """Is told of everything, in order."""
 
     def on_phase(self, phase: str, text: str) -> None:
-        """A phase begins: ``survey``, ``search``, ``race``, ``explain``, ``simplify``, ``verify``,
+        """A phase begins: ``survey``, ``predict``, ``search``, ``race``, ``explain``, ``simplify``, ``verify``,
         ``evaluation`` or ``done``."""
 
     def on_survey(self, study: Study) -> None:

@@ -1,12 +1,12 @@
 """A probe and GPUs that are not here to a plan: traces on this machine's CPU, then an estimate of every candidate."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 from perftune.errors import NoCandidateError, ProbeFileError, WorkloadError
 from perftune.plan import Setup, Variant, estimate
@@ -27,19 +27,21 @@ from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TracedOptimizer, TraceRequest
 from perftune.search import build_space
-from perftune.trials.protocol import PRELOAD_TO_TRACE
-from perftune.trials.runner import ForkServerRunner
 from perftune.tuner.requests import workload_source
+from perftune.tuner.traces import (
+    EAGER,
+    HALF,
+    KNOBS,
+    SDPA,
+    VariantKey,
+    attention_of,
+    flash_of,
+    trace_request,
+    tracing_runner,
+)
 
-TRACED_SIZES = (1, 2, 4)
-"""Micro-batches that are traced, as far as the global batch has them; every other follows from the two largest."""
-FLASH_FROM = (8, 0)
-"""Compute capability from which attention has a flash kernel (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp)."""
-EAGER, SDPA = "eager", "sdpa"
-HALF = ("bf16", "fp16")
 MAX_MICRO_BATCH = 2**16
 """Where the search for the largest ends."""
-KNOBS = (MICRO_BATCH, PRECISION, CHECKPOINTING, OPTIMIZER, ATTENTION)
 
 
 class TracingRunner(Protocol):
@@ -53,20 +55,6 @@ class TracingRunner(Protocol):
 
 
 RunnerFactory = Callable[[Path], AbstractContextManager[TracingRunner]]
-
-
-def tracing_runner(directory: Path) -> AbstractContextManager[TracingRunner]:
-    """Traces in processes that have fake tensors loaded."""
-    return ForkServerRunner(directory, preload=PRELOAD_TO_TRACE)
-
-
-class VariantKey(NamedTuple):
-    """What decides the shapes of a step."""
-
-    is_half: bool
-    checkpointing: bool
-    attention: str | None
-    has_flash: bool
 
 
 def plan(
@@ -200,19 +188,14 @@ def survey_for(survey: Survey, gpu: Gpu) -> Survey:
     )
 
 
-def has_flash(gpu: Gpu) -> bool:
-    """Whether attention without a mask runs in the flash kernel; AMD's builds of torch have one."""
-    return gpu.compute_capability is None or gpu.compute_capability >= FLASH_FROM
-
-
 def variant_key(candidate: Candidate, gpu: Gpu) -> VariantKey:
     """Candidates with the same key share a trace; bf16 and fp16 have the same shapes, and so have fp32 and tf32."""
-    attention, is_half = candidate.settings.get(ATTENTION), candidate.settings.get(PRECISION) in HALF
+    attention = attention_of(candidate)
     return VariantKey(
-        is_half,
+        candidate.settings.get(PRECISION) in HALF,
         candidate.settings.get(CHECKPOINTING) is True,
-        None if attention is None else str(attention),
-        has_flash(gpu) and attention != EAGER,
+        attention,
+        flash_of(gpu.compute_capability) and attention != EAGER,
     )
 
 
@@ -233,8 +216,8 @@ def _trace_all(
     optimizers = tuple(dict.fromkeys(_optim(candidate) for members in wanted.values() for candidate in members))
     known: tuple[TracedOptimizer, ...] = ()
     for number, (key, candidates) in enumerate(wanted.items()):
-        on_phase(f"tracing {_said(key)} ({number + 1} of {len(wanted)})")
-        request = _trace_request(probe, survey, key, candidates)
+        on_phase(f"tracing {key.title} ({number + 1} of {len(wanted)})")
+        request = trace_request(probe, survey, key, candidates)
         try:
             trace = runner.trace(request.model_copy(update={"optimizers": () if known else optimizers}), number)
         except WorkloadError as error:
@@ -251,39 +234,6 @@ def _optim(candidate: Candidate) -> str:
     return str(candidate.settings[OPTIMIZER])
 
 
-def _said(key: VariantKey) -> str:
-    parts = [
-        "half precision" if key.is_half else "fp32",
-        "checkpointing" if key.checkpointing else "",
-        key.attention or "",
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-def _trace_request(probe: ProbeSpec, survey: Survey, key: VariantKey, candidates: Iterable[Candidate]) -> TraceRequest:
-    members = list(candidates)
-    known = sorted({candidate.micro_batch for candidate in members})
-    largest = known[-1]
-    sizes = known if largest in TRACED_SIZES else [size for size in TRACED_SIZES if size < largest]
-    arguments: dict[str, Any] = {
-        **probe.training_arguments,
-        "bf16": key.is_half,
-        "fp16": False,
-        "tf32": None,
-        CHECKPOINTING: key.checkpointing,
-        "gradient_accumulation_steps": 2,
-        "torch_compile": False,
-    }
-    return TraceRequest(
-        workload=workload_source(probe),
-        arguments=arguments,
-        attn_implementation=key.attention,
-        micro_batches=tuple(sizes),
-        sample_indices=tuple(sample.index for sample in survey.worst_samples[: max(sizes)]),
-        has_flash_attention=key.has_flash,
-    )
-
-
 def _estimate_all(
     variants: Mapping[VariantKey, Variant | str], gpu: Gpu, space: Space, setup: Setup, notes: dict[str, None]
 ) -> list[Estimate]:
@@ -291,12 +241,12 @@ def _estimate_all(
     for candidate in space.candidates():
         variant = variants[variant_key(candidate, gpu)]
         if isinstance(variant, str):
-            notes[f"{_said(variant_key(candidate, gpu))}: {variant}"] = None
+            notes[f"{variant_key(candidate, gpu).title}: {variant}"] = None
             continue
         try:
             found.append(estimate(variant, gpu, candidate, setup))
         except DifferentTapesError as error:
-            notes[f"{_said(variant_key(candidate, gpu))}: {error}"] = None
+            notes[f"{variant_key(candidate, gpu).title}: {error}"] = None
         except KeyError:
             optim = _optim(candidate)
             reason = next((o.reason for o in variant.trace.optimizers if o.optim == optim), None)

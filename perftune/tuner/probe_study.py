@@ -14,10 +14,10 @@ from perftune.records.probe import ProbeSpec
 from perftune.records.recommendation import Recommendation
 from perftune.records.study import Study, remove_unfinished, save_study, write_atomically
 from perftune.records.survey import Survey, SurveyRequest
+from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
 from perftune.renderers import html, markdown
 from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space, leader, winner
-from perftune.trials.runner import ForkServerRunner
 from perftune.tuner.answer import recommend
 from perftune.tuner.comparisons import compare, is_worth_it, runs
 from perftune.tuner.directory import (
@@ -30,8 +30,10 @@ from perftune.tuner.directory import (
 )
 from perftune.tuner.loop import Loop, Verified
 from perftune.tuner.observer import Observer, SilentObserver
+from perftune.tuner.prior import trace_prior
 from perftune.tuner.requests import workload_source
 from perftune.tuner.run_folder import OUTPUTS
+from perftune.tuner.traces import tracing_runner
 
 
 class Runner(Protocol):
@@ -49,7 +51,12 @@ class Runner(Protocol):
     def adopt(self, number: int) -> Trial | None:
         """A finished trial that is in no study yet."""
 
+    def trace(self, request: TraceRequest, number: int) -> Trace:
+        """Trace one variant of the workload."""
 
+
+MODEL = "model"
+"""The strategy that a prior helps."""
 RunnerFactory = Callable[[Path], AbstractContextManager[Runner]]
 
 
@@ -60,7 +67,8 @@ def probe_study(
     strategy: str = "model",
     observer: Observer | None = None,
     force: bool = False,
-    runner: RunnerFactory = ForkServerRunner,
+    prior: bool = True,
+    runner: RunnerFactory = tracing_runner,
 ) -> Study:
     """Run a probe to its recommendation, going on where an earlier run of the same command stopped.
 
@@ -70,6 +78,8 @@ def probe_study(
         strategy: a name of ``perftune.search.STRATEGIES``.
         observer: is told of everything.
         force: begin anew; what is in the folder is kept under another name.
+        prior: predict memory and speed from traces first, so that fewer trials are needed; what is recommended is
+            measured in any case. A study that goes on keeps what it has.
         runner: makes what runs trials, from the folder.
 
     Raises:
@@ -81,7 +91,7 @@ def probe_study(
         KeyboardInterrupt: the user stopped it; what was measured is written.
     """
     try:
-        return _probe_study(probe, directory, strategy, observer or SilentObserver(), force, runner)
+        return _probe_study(probe, directory, strategy, observer or SilentObserver(), force, prior, runner)
     except OSError as error:
         raise OutputWriteError(
             f"{error.filename or directory}: cannot be written ({error.strerror or error}). Mend that and run the same "
@@ -90,7 +100,13 @@ def probe_study(
 
 
 def _probe_study(
-    probe: ProbeSpec, directory: Path, strategy: str, observer: Observer, force: bool, runner: RunnerFactory
+    probe: ProbeSpec,
+    directory: Path,
+    strategy: str,
+    observer: Observer,
+    force: bool,
+    prior: bool,
+    runner: RunnerFactory,
 ) -> Study:
     if force and directory.exists():
         with runner(directory):  # it has the folder to itself, so nothing is moved from under another perftune
@@ -110,6 +126,8 @@ def _probe_study(
             study = stored.model_copy(update={"probe": probe, "interrupted": False})
         else:
             study = _new_study(probe, survey, strategy)
+            if prior and strategy == MODEL:
+                study = _with_prior(study, running, observer)
         return _run(study, directory, running, _strategy(strategy, probe), observer)
 
 
@@ -158,8 +176,18 @@ def _new_study(probe: ProbeSpec, survey: Survey, strategy: str) -> Study:
     )
 
 
+def _with_prior(study: Study, runner: Runner, observer: Observer) -> Study:
+    """Traces need no trial; where they do not work, the study goes on without and says so."""
+    observer.on_phase("predict", "tracing the step on shapes, to know what may fit before anything is tried")
+    prior = trace_prior(study.probe, study.survey, study.space, runner)
+    if isinstance(prior, str):
+        notes = (*study.survey.notes, f"nothing was predicted before the first trial: {prior}")
+        return study.model_copy(update={"survey": study.survey.model_copy(update={"notes": notes})})
+    return study.model_copy(update={"space": study.space.model_copy(update={"prior": prior})})
+
+
 def _strategy(name: str, probe: ProbeSpec) -> Strategy:
-    if name == "model":
+    if name == MODEL:
         return ModelSearch(probe.seed, worthwhile=probe.worthwhile)
     return STRATEGIES[name](probe.seed)
 

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from perftune.devices.catalogue import BUILT_IN, find_gpus, load_catalogue, load_prices
+from perftune.devices.catalogue import BUILT_IN, find_gpus, gpu_of, load_catalogue, load_prices
 from perftune.errors import DeviceError
+from perftune.records.device import Device
 from perftune.records.gpu import DTYPES, Gpu
 from perftune.units import GIB
 
@@ -269,3 +270,26 @@ def test_bad_prices(tmp_path: Path, content: str, said: str) -> None:
     with pytest.raises(DeviceError, match=said) as caught:
         load_prices(path, CATALOGUE)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "memory_gib", "capability", "name"),
+    [
+        ("Tesla T4", 14.6, (7, 5), "t4-16gb"),
+        ("NVIDIA A100-SXM4-40GB", 39.4, (8, 0), "a100-40gb-sxm"),
+        ("NVIDIA A100 80GB PCIe", 79.2, (8, 0), "a100-80gb-pcie"),
+        ("NVIDIA H100 80GB HBM3", 79.1, (9, 0), "h100-80gb-sxm"),
+        ("NVIDIA H100 PCIe", 79.1, (9, 0), "h100-80gb-pcie"),
+        ("NVIDIA GeForce RTX 4090", 23.6, (8, 9), "rtx4090-24gb"),
+        ("NVIDIA L4", 22.0, (8, 9), "l4-24gb"),
+        ("NVIDIA L40S", 44.5, (8, 9), "l40s-48gb"),
+        ("NVIDIA H100 NVL", 93.1, (9, 0), None),
+        ("NVIDIA GeForce GTX 1650", 3.9, (7, 5), None),
+    ],
+)
+def test_the_gpu_that_is_here_is_found_by_what_its_driver_tells(
+    told: str, memory_gib: float, capability: tuple[int, int], name: str | None
+) -> None:
+    device = Device(kind="cuda", name=told, memory_bytes=int(memory_gib * GIB), compute_capability=capability)
+    found = gpu_of(device, CATALOGUE)
+    assert (found.name if found else None) == name

@@ -65,7 +65,7 @@ def test_recomputation_is_not_counted_as_use() -> None:
 def test_a_shared_replay_gives_what_the_gpus_own_would(capacity: int) -> None:
     variant = with_work("bf16", 1e9)
     kind = ProgramKind("adamw_torch", True, workspace_bytes("hopper"), "none", 1)
-    own = replay(variant._program(4, kind), 4, capacity_bytes=capacity)
+    own = replay(variant.program(4, kind), 4, capacity_bytes=capacity)
     shared = variant.peak(4, kind, capacity, expandable_segments=False)
     assert shared.reserved_bytes == own.reserved_bytes
     if own.reserved_bytes is not None:

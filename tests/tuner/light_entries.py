@@ -8,7 +8,8 @@ import yaml
 
 from perftune.records.study import write_atomically
 from perftune.records.survey import SurveyResult
-from perftune.records.trial import TrialRequest, TrialResult
+from perftune.records.trace import TraceResult
+from perftune.records.trial import Failure, Outcome, TrialRequest, TrialResult
 from tests.tuner.scripted import ScriptedRunner, survey
 
 EXECUTED = "executed.log"
@@ -26,6 +27,11 @@ def run_trial(directory: Path) -> None:
     os.close(line)
     result = TrialResult(measurement=trial.measurement, failure=trial.failure)
     write_atomically(directory / "result.json", result.model_dump_json())
+
+
+def run_trace(directory: Path) -> None:
+    failure = Failure(kind=Outcome.UNSUPPORTED, message="made-up physics cannot be traced")
+    write_atomically(directory / "result.json", TraceResult(failure=failure).model_dump_json())
 
 
 def run_round_trip(directory: Path) -> None:

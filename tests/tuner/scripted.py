@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
+from perftune.errors import WorkloadError
 from perftune.records.candidate import PRECISION, Candidate
 from perftune.records.device import Device, Telemetry, Versions
 from perftune.records.probe import Budget, ProbeSpec, Target
 from perftune.records.survey import Survey, SurveyRequest, WorstSample
+from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import (
     Evaluation,
     Failure,
@@ -70,6 +72,8 @@ class ScriptedRunner:
     loss_shift: Callable[[TrialRequest], float] = lambda _: 0.0
     telemetry: Callable[[TrialRequest], Telemetry | None] = lambda _: None
     extra_bytes: Callable[[TrialRequest], int] = lambda _: 0
+    traced: Callable[[TraceRequest], Trace] | None = None
+    traces: list[TraceRequest] = field(default_factory=list)
     interrupt_at: int | None = None
     requests: list[TrialRequest] = field(default_factory=list)
     finished: dict[int, Trial] = field(default_factory=dict)
@@ -86,6 +90,12 @@ class ScriptedRunner:
 
     def survey(self, request: SurveyRequest) -> Survey:
         return survey()
+
+    def trace(self, request: TraceRequest, number: int) -> Trace:
+        if self.traced is None:
+            raise WorkloadError("made-up physics cannot be traced")
+        self.traces.append(request)
+        return self.traced(request)
 
     def round_trip(self, yaml_text: str) -> dict[str, Any]:
         return {**yaml.safe_load(yaml_text), **self.read_back}

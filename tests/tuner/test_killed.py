@@ -24,7 +24,7 @@ from pathlib import Path
 from tests.tuner.scripted import probe
 from perftune.trials.runner import ForkServerRunner
 from perftune.tuner import probe_study
-entries = {task: f"tests.tuner.light_entries:run_{task}" for task in ("survey", "trial", "round_trip")}
+entries = {task: f"tests.tuner.light_entries:run_{task}" for task in ("survey", "trace", "trial", "round_trip")}
 runner = functools.partial(ForkServerRunner, preload=("tests.tuner.light_entries",), entries=entries)
 probe_study(probe(), Path(sys.argv[1]), runner=runner)
 """

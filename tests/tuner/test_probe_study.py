@@ -333,4 +333,4 @@ def test_the_observer_is_told_of_everything_in_order(tmp_path: Path) -> None:
             told.append("done")
 
     probe_study(probe(), tmp_path, runner=ScriptedRunner(), observer=Listens())
-    assert told == ["survey", "search", "race", "explain", "simplify", "verify", "evaluation", "done"]
+    assert told == ["survey", "predict", "search", "race", "explain", "simplify", "verify", "evaluation", "done"]

@@ -1,0 +1,206 @@
+"""What a prior saves: trials and OOMs of the search with predictions from traces, against the same search without.
+
+python -m benchmarks.search.saved benchmarks/search/landscapes/*.json     # replayed: minutes
+python -m benchmarks.search.saved --real probes/*.yaml                    # real trials: half an hour
+
+Each landscape is searched with the memory that it was recorded with, where everything fits, and with as much as seven
+tenths and half of its candidates need, where the others run out of memory. Real probes are searched with the memory
+that they name, and with a quarter more than what the user's own arguments were measured to need. A search ends where
+nothing is worth another trial, so the table says what each paid and how good an answer it got for that.
+"""
+
+import argparse
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.search.compare import GOAL, OBJECTIVE
+from benchmarks.search.landscape import Landscape, Truth, complete, read
+from benchmarks.search.record import survey_request
+from benchmarks.search.replay import Replay
+from perftune.records.candidate import Space
+from perftune.records.probe import ProbeSpec
+from perftune.records.study import Study
+from perftune.records.summary import step_interval
+from perftune.records.survey import Survey
+from perftune.records.trial import Failure, Outcome, Purpose, Trial
+from perftune.search import ModelSearch, build_space, leader
+from perftune.search.strategy import OUT_OF_MEMORY
+from perftune.spec import load_probe
+from perftune.trials.runner import ForkServerRunner
+from perftune.tuner.prior import trace_prior
+from perftune.tuner.requests import trial_request
+from perftune.tuner.traces import tracing_runner
+
+MOST_TRIALS = 40
+SHARES = (1.0, 0.7, 0.5)
+"""Of the candidates, those that fit."""
+ROOM = 1.25
+"""Memory of the tight real searches, over what the user's own arguments need."""
+
+
+class Searched(NamedTuple):
+    """One search."""
+
+    num_trials: int
+    num_ooms: int
+    num_to_goal: int
+    """Trials until the regret was small for good; one more than all where it never was."""
+    regret: float
+    """At the end; infinite where nothing that fits was found."""
+
+
+def within(landscape: Landscape, limit_bytes: float) -> Landscape:
+    """The landscape on a device with less memory: what needed more runs out of it."""
+    space = landscape.space.model_copy(update={"memory_limit_bytes": int(limit_bytes)})
+    trials = tuple(_limited(trial, limit_bytes) for trial in landscape.trials)
+    return landscape.model_copy(update={"space": space, "trials": trials})
+
+
+def _limited(trial: Trial, limit_bytes: float) -> Trial:
+    if trial.measurement is None or trial.measurement.memory.peak_bytes <= limit_bytes:
+        return trial
+    failure = Failure(kind=Outcome.OUT_OF_MEMORY, message="needs more than the limit")
+    return trial.model_copy(update={"outcome": Outcome.OUT_OF_MEMORY, "measurement": None, "failure": failure})
+
+
+def limit_for(landscape: Landscape, share: float) -> float:
+    """The memory limit within whose usable part this share of the candidates fits."""
+    peaks: dict[str, int] = {}
+    for trial in landscape.trials:
+        if trial.measurement is not None:
+            key = trial.candidate.key
+            peaks[key] = max(peaks.get(key, 0), trial.measurement.memory.peak_bytes)
+    return float(np.quantile(list(peaks.values()), share)) / (1 - landscape.space.headroom)
+
+
+def without_prior(space: Space) -> Space:
+    """The space as a study without predictions has it."""
+    return space.model_copy(update={"prior": None})
+
+
+def searched(landscape: Landscape, truth: Truth, space: Space, seed: int) -> Searched:
+    """Search a landscape until nothing is worth another trial."""
+    search, replay = ModelSearch(seed), Replay(landscape, seed, truth)
+    trials: list[Trial] = []
+    regrets: list[float] = []
+    while len(trials) < MOST_TRIALS and (candidate := search.propose(space, trials, OBJECTIVE)) is not None:
+        trials.append(replay.trial(candidate, len(trials)))
+        best = leader(space, trials, OBJECTIVE)
+        regrets.append(math.inf if best is None else truth.regret(best))
+    reached = next((i + 1 for i in range(len(regrets)) if max(regrets[i:]) <= GOAL), len(regrets) + 1)
+    ooms = sum(trial.outcome in OUT_OF_MEMORY for trial in trials)
+    return Searched(len(trials), ooms, reached, regrets[-1])
+
+
+def replayed(paths: Sequence[Path], num_seeds: int) -> str:
+    """A row for each share of candidates that fit, without and with the prior."""
+    lines = [
+        "| candidates that fit | prior | trials to the end | OOMs | trials to 2 % | regret at the end | none found |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for share in SHARES:
+        for has_prior in (False, True):
+            found = []
+            for number, path in enumerate(paths):
+                landscape = read(path)
+                assert complete(landscape), path
+                assert landscape.space.prior is not None, f"{path}: run benchmarks.search.predict first"
+                if share < 1:
+                    landscape = within(landscape, limit_for(landscape, share))
+                truth, space = Truth(landscape), landscape.space if has_prior else without_prior(landscape.space)
+                seeds = range(number * num_seeds, (number + 1) * num_seeds)
+                found += [searched(landscape, truth, space, seed) for seed in seeds]
+            lines.append(_row(share, has_prior, found))
+            print(lines[-1], file=sys.stderr, flush=True)
+    return "\n".join(lines)
+
+
+def _row(share: float, has_prior: bool, found: Sequence[Searched]) -> str:
+    trials, ooms, goal = (float(np.mean([one[i] for one in found])) for i in range(3))
+    regrets = [one.regret for one in found if math.isfinite(one.regret)]
+    return (
+        f"| {share:.0%} | {'traces' if has_prior else 'none'} | {trials:.1f} | {ooms:.2f} | {goal:.1f} "
+        f"| {np.mean(regrets):.1%} | {len(found) - len(regrets)} of {len(found)} |"
+    )
+
+
+def search_for_real(study: Study, runner: ForkServerRunner) -> Study:
+    """The search of a study alone: no race, no checks."""
+    search = ModelSearch(study.probe.seed, worthwhile=study.probe.worthwhile)
+    while len(study.trials) < MOST_TRIALS:
+        candidate = search.propose(study.space, study.trials, study.probe.objective)
+        if candidate is None:
+            break
+        study = study.with_trial(runner.run(trial_request(study, candidate, Purpose.SEARCH, len(study.trials) + 1)))
+    return study
+
+
+def _study(probe: ProbeSpec, survey: Survey, space: Space) -> Study:
+    return Study(probe=probe, probe_sha256=probe.sha256, survey=survey, space=space, strategy="model", created="")
+
+
+def real(paths: Sequence[Path]) -> str:
+    """A row for each probe, memory and prior."""
+    lines = [
+        "| probe | memory | prior | trials | OOMs | seconds, traces included | best samples/s over the other's |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for path in paths:
+        probe = load_probe(path)
+        with tempfile.TemporaryDirectory() as name, tracing_runner(Path(name)) as runner:
+            survey = runner.survey(survey_request(probe))
+            space = build_space(probe, survey)
+            prior = trace_prior(probe, survey, space, runner)
+            assert not isinstance(prior, str), prior
+            first = runner.run(trial_request(_study(probe, survey, space), space.base, Purpose.SEARCH, 0))
+            assert first.measurement is not None, first
+            tight = int(ROOM * first.measurement.memory.peak_bytes / (1 - space.headroom))
+            for what, limit in (("as named", space.memory_limit_bytes), ("tight", tight)):
+                limited = space.model_copy(update={"memory_limit_bytes": limit})
+                both = [
+                    search_for_real(_study(probe, survey, each), runner)
+                    for each in (limited, limited.model_copy(update={"prior": prior}))
+                ]
+                lines += _real_rows(path.stem, what, both, prior.seconds)
+                print(*lines[-2:], sep="\n", file=sys.stderr, flush=True)
+    return "\n".join(lines)
+
+
+def _real_rows(probe: str, memory: str, both: Sequence[Study], prior_seconds: float) -> list[str]:
+    rates = [_best_rate(study) for study in both]
+    rows = []
+    for i, (study, what, extra) in enumerate(zip(both, ("none", "traces"), (0.0, prior_seconds), strict=True)):
+        ooms = sum(trial.outcome in OUT_OF_MEMORY for trial in study.trials)
+        seconds = sum(trial.wall_seconds for trial in study.trials) + extra
+        rows.append(
+            f"| {probe} | {memory} | {what} | {len(study.trials)} | {ooms} | {seconds:.0f} "
+            f"| {rates[i] / rates[1 - i]:.2f} |"
+        )
+    return rows
+
+
+def _best_rate(study: Study) -> float:
+    """Of the candidate that each would name, in its own run: noise of the machine is in it."""
+    best = leader(study.space, study.trials, study.probe.objective)
+    assert best is not None
+    return max(1 / step_interval(t.measurement).value for t in study.of(best) if t.measurement is not None)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="+", type=Path)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--real", action="store_true", help="the paths are probes, and their trials are run")
+    options = parser.parse_args(arguments)
+    print(real(options.paths) if options.real else replayed(options.paths, options.seeds))
+
+
+if __name__ == "__main__":
+    main()
