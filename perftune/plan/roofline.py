@@ -23,6 +23,8 @@ from perftune.records.gpu import Gpu
 
 ATTENTION = ("flash_attention", "efficient_attention")
 HALF = ("bf16", "fp16")
+ALIKE = {"int8": "fp16"}
+"""Number format -> the one whose efficiency it has, and whose peak where its own is not known: no row runs in it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Roofline:
 
     def peak_flops(self, dtype: str) -> float:
         """Dense peak of the arithmetic that a product in this dtype uses here."""
-        return self.gpu.peak(self._format(dtype)) or self.gpu.peak("fp32") or 0.0
+        known = self._format(dtype)
+        return self.gpu.peak(known) or self.gpu.peak(ALIKE.get(known, "fp32")) or self.gpu.peak("fp32") or 0.0
 
     def seconds(self, tape: FamilyTape, micro_batch: int, begin: int, end: int, host_seconds: float) -> Seconds:
         """Of the operators ``begin`` to ``end`` of a tape."""
@@ -80,7 +83,8 @@ class Roofline:
 
     def _matmul(self, dtype: str) -> float:
         known = self._efficiency.matmul
-        return known.get(self._format(dtype), known["fp32"])
+        format_ = self._format(dtype)
+        return known.get(ALIKE.get(format_, format_), known["fp32"])
 
     def _format(self, dtype: str) -> str:
         """Of the factors: mixed precision is traced in bf16 where it is fp16, and TF32 in fp32."""

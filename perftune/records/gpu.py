@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from perftune.records.base import Record
 
-DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8")
+DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "int8")
 """What peaks are known by: the number format of the factors of a matrix product."""
 
 NUMBERS = ("compute_capability", "num_sms", "memory_bytes", "memory_bandwidth_bytes_per_second", "link", "tdp_watts")
@@ -48,7 +48,7 @@ class Gpu(Record):
     """Peak, of the GPU's own memory."""
     peak_flops: dict[str, Rate]
     """Peak FLOP/s without sparsity, by number format of DTYPES. fp32 is that of the ordinary cores, the others that of
-    the tensor (matrix) cores with sums in fp32, which is what training runs."""
+    the tensor (matrix) cores with sums in fp32, which is what training runs; int8 is summed in int32."""
     link: Link | None = None
     tdp_watts: int | None = Field(default=None, gt=0)
     """Board power in watts, the highest setting as sold."""

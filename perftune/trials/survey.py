@@ -117,21 +117,21 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
     device = _device(request)
     support = supported(trainer, request.device, device.num_cores or 1, request.knobs)
     scanned, notes = _worst(trainer, request)
-    if scanned.worst and loss_ignores_accumulation(trainer, train_source(trainer)):
+    sizes = [(p.numel(), p.requires_grad) for p in cast("Any", trainer.model).parameters()]
+    if scanned.worst and loss_ignores_accumulation(trainer, train_source(trainer), weightless=request.weightless):
         reason = HELD.format(model=type(unwrapped(trainer)).__name__, trainer=type(trainer).__name__)
         support.hold(MICRO_BATCH, micro_batch, reason)
         notes += (f"the micro-batch stays at {micro_batch}: {reason}",)
     reporting = [type(callback).__name__ for callback in reporting_callbacks(trainer)]
     if reporting:
         notes += (f"taken out of the trials, so that nothing is reported: {', '.join(reporting)}",)
-    model, arguments_now = cast("Any", trainer.model), cast("Any", trainer.args)
-    parameters = list(model.parameters())
+    arguments_now = cast("Any", trainer.args)
     values = json.loads(json.dumps(arguments_now.to_dict(), default=str))
     return Survey(
         trainer_class=f"{type(trainer).__module__}.{type(trainer).__qualname__}",
         model_class=type(unwrapped(trainer)).__name__,
-        num_parameters=sum(p.numel() for p in parameters),
-        num_trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+        num_parameters=sum(size for size, _ in sizes),
+        num_trainable_parameters=sum(size for size, trains in sizes if trains),
         num_samples=scanned.num_samples,
         num_samples_scanned=scanned.num_scanned,
         worst_samples=scanned.worst,

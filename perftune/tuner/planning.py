@@ -42,6 +42,8 @@ from perftune.tuner.traces import (
 
 MAX_MICRO_BATCH = 2**16
 """Where the search for the largest ends."""
+STAY = (MICRO_BATCH, OPTIMIZER, CHECKPOINTING)
+"""Knobs that the GPU has no say in: why not, as the survey says it."""
 
 
 class TracingRunner(Protocol):
@@ -177,7 +179,7 @@ def survey_for(survey: Survey, gpu: Gpu) -> Survey:
         compute_capability=gpu.compute_capability,
     )
     base = {name: value for name, value in survey.base.items() if name in KNOBS}
-    unsupported = {name: reasons for name, reasons in survey.unsupported.items() if name in (OPTIMIZER, CHECKPOINTING)}
+    unsupported = {name: survey.unsupported[name] for name in STAY if name in survey.unsupported}
     return survey.model_copy(
         update={
             "supported": supported,

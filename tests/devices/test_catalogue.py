@@ -101,6 +101,9 @@ def test_number_formats_keep_their_ratios(name: str) -> None:
     has_fp8 = gpu.architecture in {"ada", "hopper", "blackwell", "cdna3"}
     assert (gpu.peak("fp8") is not None) == has_fp8
     assert not has_fp8 or gpu.peak("fp8") == pytest.approx(2 * fp16, rel=0.02)
+    whole_rate = 2 * fp16 if name in HALF_RATE else fp16
+    assert (gpu.peak("int8") is None) == (gpu.architecture == "volta" or name == "a10g-24gb")
+    assert gpu.peak("int8") in (None, pytest.approx(2 * whole_rate, rel=0.02))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,7 +182,7 @@ def test_a_row_of_ones_own_replaces_that_of_the_same_name(tmp_path: Path) -> Non
         ({"memory_bytes": "much"}, "GPU p100, memory_bytes: 'much' is not a size"),
         ({"memory_bytes": [1]}, "GPU p100, memory_bytes: "),
         ({"memory_bandwidth_bytes_per_second": float("nan")}, "GPU p100, memory_bandwidth_bytes_per_second: "),
-        ({"peak_flops": {}}, "GPU p100, peak_flops: should have some of fp32, tf32, fp16, bf16, fp8"),
+        ({"peak_flops": {}}, "GPU p100, peak_flops: should have some of fp32, tf32, fp16, bf16, fp8, int8"),
         ({"peak_flops": {"bfloat16": 1e12}}, "GPU p100, peak_flops: .*not bfloat16"),
         ({"peak_flops": {"fp32": "fast"}}, "GPU p100, peak_flops.fp32: .*not 'fast'"),
         ({"link": {"name": "PCIe"}}, "GPU p100, link.bytes_per_second: field required"),
@@ -237,7 +240,9 @@ def test_a_number_without_a_source_is_no_gpu() -> None:
 def test_a_peak_may_have_a_source_of_its_own() -> None:
     row = CATALOGUE["h100-80gb-sxm"].model_dump()
     gpu = Gpu.model_validate({**row, "sources": {**row["sources"], "peak_flops.fp8": "elsewhere"}})
-    assert [gpu.source(f"peak_flops.{dtype}") == "elsewhere" for dtype in DTYPES] == [False] * 4 + [True]
+    assert [gpu.source(f"peak_flops.{dtype}") == "elsewhere" for dtype in DTYPES] == [
+        dtype == "fp8" for dtype in DTYPES
+    ]
 
 
 def test_prices(tmp_path: Path) -> None:

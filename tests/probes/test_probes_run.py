@@ -36,14 +36,17 @@ def imported_modules(path: Path) -> set[str]:
 def test_probe_is_surveyed_and_trains_in_a_trial(path: Path, runner: ForkServerRunner) -> None:
     probe = load_probe(path)
     source = workload_source(probe)
-    survey = runner.survey(
-        SurveyRequest(
-            workload=source,
-            arguments=probe.training_arguments,
-            global_batch_size=probe.global_batch_size,
-            device="cpu",
-        )
+    request = SurveyRequest(
+        workload=source,
+        arguments=probe.training_arguments,
+        global_batch_size=probe.global_batch_size,
+        device="cpu",
     )
+    survey = runner.survey(request)
+    on_shapes = runner.survey(request.model_copy(update={"weightless": True}))
+    assert on_shapes.supported == survey.supported, "a plan has the choice that a probe has"
+    assert on_shapes.num_parameters == survey.num_parameters
+    assert on_shapes.num_trainable_parameters == survey.num_trainable_parameters
     assert survey.num_samples is not None
     assert survey.num_samples >= 10 * probe.global_batch_size
     assert survey.has_eval_dataset

@@ -61,10 +61,16 @@ class Runs:
         assert trial.measurement is not None
         return trial.measurement
 
-    def survey(self, name: str) -> Survey:
+    def survey(self, name: str, *, weightless: bool = False) -> Survey:
         arguments = {**ARGUMENTS, **NEEDS.get(name, {})}
         return self.runner.survey(
-            SurveyRequest(workload=self.source(name), arguments=arguments, global_batch_size=GLOBAL_BATCH, device="cpu")
+            SurveyRequest(
+                workload=self.source(name),
+                arguments=arguments,
+                global_batch_size=GLOBAL_BATCH,
+                device="cpu",
+                weightless=weightless,
+            )
         )
 
 
@@ -251,9 +257,18 @@ def test_a_loss_that_grows_with_accumulation_holds_the_micro_batch(runs: Runs, n
     assert losses[1] / losses[0] == pytest.approx(4.0, rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["plain", "corrected_classifier", "images", "lora", "seq2seq"])
-def test_a_loss_on_one_scale_leaves_the_micro_batch_free(runs: Runs, name: str) -> None:
-    assert "per_device_train_batch_size" not in runs.survey(name).supported
+@pytest.mark.parametrize("name", ["classifier", "own_loss", "classifier_stream"])
+def test_the_same_is_seen_without_weights(runs: Runs, name: str) -> None:
+    real, shapes = (runs.survey(name, weightless=weightless) for weightless in (False, True))
+    assert shapes.supported["per_device_train_batch_size"] == (GLOBAL_BATCH,)
+    assert shapes.notes == real.notes
+    assert shapes.unsupported == real.unsupported
+
+
+@pytest.mark.parametrize("weightless", [False, True])
+@pytest.mark.parametrize("name", ["plain", "corrected_classifier", "images", "lora", "seq2seq", "own_step"])
+def test_a_loss_on_one_scale_leaves_the_micro_batch_free(runs: Runs, name: str, weightless: bool) -> None:
+    assert "per_device_train_batch_size" not in runs.survey(name, weightless=weightless).supported
 
 
 @pytest.mark.parametrize("name", ["reporting", "evaluating"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from perftune.devices.catalogue import find_gpus, load_catalogue
-from perftune.errors import WorkloadError
+from perftune.errors import ProbeFileError, WorkloadError
 from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, OPTIMIZER, PRECISION, Candidate
 from perftune.records.estimate import Estimate, Plan
 from perftune.records.gpu import Gpu
@@ -18,6 +18,7 @@ from perftune.spec import load_probe
 from perftune.trials.runner import ForkServerRunner
 from perftune.tuner.planning import plan, tracing_runner, variant_key
 
+TINY = Path(__file__).parents[1] / "trials" / "workloads" / "tiny.py"
 PROBE = """
 config:
   model_type: llama
@@ -179,6 +180,21 @@ def test_flash_attention_is_a_matter_of_the_gpu() -> None:
     assert variant_key(candidate, new) != variant_key(candidate, old)
     eager = candidate.replace(attn_implementation="eager")
     assert variant_key(eager, new) == variant_key(eager, old)
+
+
+def test_a_loss_that_grows_with_accumulation_holds_the_micro_batch(tmp_path: Path, runner: Counting) -> None:
+    path = tmp_path / "model.yaml"
+    knobs = "precision: [fp32], activation_checkpointing: [false], optim: [adamw_torch]"
+    path.write_text(
+        f"build: {TINY}:own_loss\nglobal_batch_size: 16\n"
+        f"training_arguments: {{per_device_train_batch_size: 4}}\nknobs: {{{knobs}}}\n"
+    )
+    made = plan(load_probe(path), gpus("h100-sxm"), runner=runner)
+    assert {estimate.candidate.micro_batch for estimate in made.estimates} == {4}
+    assert any("the micro-batch stays at 4" in note for note in made.notes)
+    path.write_text(path.read_text().replace(knobs, f"{knobs}, per_device_train_batch_size: [8]"))
+    with pytest.raises(ProbeFileError, match="averaged over the micro-batch"):
+        plan(load_probe(path), gpus("h100-sxm"), runner=runner)
 
 
 def test_a_loss_that_reads_values_is_told_with_its_line(tmp_path: Path, runner: Counting) -> None:

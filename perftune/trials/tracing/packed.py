@@ -3,7 +3,8 @@
 Four bits (``bitsandbytes/nn/modules.py`` Linear4bit, ``functional.quantize_4bit``): half a byte a weight and one fp32
 scale for 64 of them; with double quantisation one byte a scale and an fp32 for 256 of those. ``autograd/_functions.py``
 MatMul4Bit unpacks the weight for each product, forward and backward, and keeps nothing in between. Eight bits
-(MatMul8bitLt): one byte a weight and a scale a row; the input is kept in eight bits too.
+(Linear8bitLt): one byte a weight and an fp32 scale a row, unless the layer is to keep its weight as it is
+(``has_fp16_weights``); what it does is in `eight_bit`.
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from perftune.trials.tracing.eight_bit import CudaKernels, EightBitForward
 from perftune.trials.tracing.recorder import Recorder
 
 BLOCK, DOUBLE_BLOCK = 64, 256
@@ -19,47 +21,63 @@ FOUR, EIGHT = "Linear4bit", "Linear8bitLt"
 
 def is_packed(module: torch.nn.Module) -> bool:
     """Whether bitsandbytes packs the weight of a layer."""
-    return any(
-        base.__name__ in {FOUR, EIGHT} and base.__module__.startswith("bitsandbytes") for base in type(module).__mro__
-    )
+    return _is_a(module, FOUR) or _is_a(module, EIGHT)
+
+
+def _is_a(module: torch.nn.Module, name: str) -> bool:
+    return any(base.__name__ == name and base.__module__.startswith("bitsandbytes") for base in type(module).__mro__)
 
 
 def pack(model: torch.nn.Module, mode: FakeTensorMode, recorder: Recorder) -> list[torch.Tensor]:
     """Put packed weights in place of those of the packed layers; the scales that come with them."""
     scales: list[torch.Tensor] = []
+    kernels = CudaKernels(recorder)
     for module in model.modules():
-        if is_packed(module):
-            layer: Any = module
-            rows, columns = layer.out_features, layer.in_features
-            four = any(base.__name__ == FOUR for base in type(module).__mro__)
-            with mode:
-                size = (rows * columns // 2, 1) if four else (rows, columns)
-                weight = torch.empty(size, dtype=torch.uint8 if four else torch.int8)
-                scales += _scales(layer, four)
-            layer._parameters["weight"] = torch.nn.Parameter(weight, requires_grad=False)  # noqa: SLF001
-            layer.forward = _Forward(layer, recorder, four)
+        layer: Any = module
+        if _is_a(module, FOUR):
+            weight, its_scales = _four_bits(layer, mode)
+            layer.forward = _Forward(layer, recorder)
+        elif _is_a(module, EIGHT):
+            layer.forward = EightBitForward(layer, kernels)
+            if layer.state.has_fp16_weights:
+                continue
+            weight, its_scales = _eight_bits(layer, mode)
+        else:
+            continue
+        layer._parameters["weight"] = torch.nn.Parameter(weight, requires_grad=False)  # noqa: SLF001
+        scales += its_scales
     return scales
 
 
-def _scales(layer: Any, four: bool) -> list[torch.Tensor]:
-    if not four:
-        return [torch.empty(layer.out_features)]
-    num_blocks = -(-layer.out_features * layer.in_features // BLOCK)
-    old = layer._parameters["weight"]  # noqa: SLF001
-    if getattr(old, "compress_statistics", False):
-        return [torch.empty(num_blocks, dtype=torch.uint8), torch.empty(-(-num_blocks // DOUBLE_BLOCK))]
-    return [torch.empty(num_blocks)]
+def _four_bits(layer: Any, mode: FakeTensorMode) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    num_weights = layer.out_features * layer.in_features
+    num_blocks = -(-num_weights // BLOCK)
+    is_double = getattr(layer._parameters["weight"], "compress_statistics", False)  # noqa: SLF001
+    with mode:
+        weight = torch.empty((num_weights // 2, 1), dtype=torch.uint8)
+        if not is_double:
+            return weight, [torch.empty(num_blocks)]
+        return weight, [torch.empty(num_blocks, dtype=torch.uint8), torch.empty(-(-num_blocks // DOUBLE_BLOCK))]
+
+
+def _eight_bits(layer: Any, mode: FakeTensorMode) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Weight and scales lie in the layer's state too, as after its first forward pass."""
+    with mode:
+        weight = torch.empty((layer.out_features, layer.in_features), dtype=torch.int8)
+        scales = torch.empty(layer.out_features)
+    layer.state.CB, layer.state.SCB = weight, scales
+    return weight, [scales]
 
 
 class _Forward:
-    """What a packed layer does with its input."""
+    """What a layer in four bits does with its input."""
 
-    def __init__(self, layer: Any, recorder: Recorder, four: bool) -> None:
-        self._layer, self._recorder, self._four = layer, recorder, four
+    def __init__(self, layer: Any, recorder: Recorder) -> None:
+        self._layer, self._recorder = layer, recorder
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         layer, dtype = self._layer, x.dtype
-        compute = getattr(layer, "compute_dtype", None) if self._four else torch.float16
+        compute = getattr(layer, "compute_dtype", None)
         if torch.is_autocast_enabled("cpu"):
             compute = torch.get_autocast_dtype("cpu")
         compute = compute or dtype

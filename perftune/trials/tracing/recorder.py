@@ -2,7 +2,7 @@
 
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -82,6 +82,8 @@ class Recorder(TorchDispatchMode):
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self.is_cuda = is_cuda
+        self.kernels: dict[str, Callable[..., Any]] = {}
+        """Operator -> what runs in its place: operators of torch, allocations and notes."""
         self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._quiet = 0
         self.module_names: list[str] = [""]
@@ -194,6 +196,9 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """See one operator."""
         kwargs = kwargs or {}
+        if func.name() in self.kernels:
+            with self:
+                return self.kernels[func.name()](*args, **kwargs)
         if func.namespace == "bitsandbytes":
             return self._packed_update(func, args, kwargs)
         in_place = func is ADD and _accumulates_in_place(args, kwargs)

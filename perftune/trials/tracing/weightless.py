@@ -5,6 +5,7 @@ Parameters go to the meta device as modules register them, so user code runs as 
 fake CPU tensors, on which a training step can be traced.
 """
 
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -85,7 +86,8 @@ def _from_config(cls: Any, /, name: Any, *_: Any, config: Any = None, **options:
     made: dict[str, Any] = {"dtype": (getattr(torch, dtype) if isinstance(dtype, str) else dtype) or torch.float32}
     if attention is not None:
         made["attn_implementation"] = attention
-    model = cls._from_config(config, **made)
+    accepted = inspect.signature(cls.__init__).parameters
+    model = cls._from_config(config, **made, **{key: value for key, value in rest.items() if key in accepted})
     if quantization is not None:
         _quantize(model, quantization, made["dtype"])
     return model.eval()

@@ -114,10 +114,19 @@ def from_folder(args: TrainingArguments) -> Trainer:
 
 def packed(args: TrainingArguments) -> Trainer:
     """Linear layers in four bits, the head excepted; adapters train."""
+    return _adapters(args, load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+
+
+def eight_bits(args: TrainingArguments) -> Trainer:
+    """The same in eight bits."""
+    return _adapters(args, load_in_8bit=True)
+
+
+def _adapters(args: TrainingArguments, **quantization: Any) -> Trainer:
     from peft import LoraConfig, get_peft_model
     from transformers import BitsAndBytesConfig
 
-    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    config = BitsAndBytesConfig(**quantization)
     model = AutoModelForCausalLM.from_pretrained("saved", quantization_config=config, dtype=torch.bfloat16)
     adapters = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     return trainer(get_peft_model(model, adapters), args)

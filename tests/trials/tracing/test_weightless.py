@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedModel
+from transformers import AutoModel, AutoModelForCausalLM, BertConfig, BertModel, LlamaForCausalLM, PreTrainedModel
 
 from perftune.trials.tracing.trace import Tracer
 from perftune.trials.tracing.weightless import materialise, weightless
@@ -64,6 +64,15 @@ def test_options_reach_the_configuration(saved: Path) -> None:
     with weightless():
         model = LlamaForCausalLM.from_pretrained(saved, num_hidden_layers=1, device_map="auto")
     assert len(model.model.layers) == 1
+
+
+def test_arguments_of_the_model_reach_it(tmp_path: Path) -> None:
+    BertModel(
+        BertConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2)
+    ).save_pretrained(tmp_path)
+    with weightless():
+        models = [AutoModel.from_pretrained(tmp_path, add_pooling_layer=wanted) for wanted in (True, False)]
+    assert [model.pooler is not None for model in models] == [True, False]
 
 
 def test_building_is_as_before_afterwards() -> None:
