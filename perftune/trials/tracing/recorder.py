@@ -91,11 +91,6 @@ class Recorder(TorchDispatchMode):
         self._next = 0
         self._clear()
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Dynamo is not asked to leave each operator alone, since nothing is compiled in a trace."""
-        return False
-
     def _clear(self) -> None:
         self._sizes: list[int] = []
         self._op: list[int] = []
