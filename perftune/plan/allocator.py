@@ -69,10 +69,14 @@ class _Pool:
         del self.free[bisect_left(self.free, (block.num_bytes, block.address))]
         del self.blocks[block.address]
 
-    def best_fit(self, num_bytes: int) -> Block | None:
-        """The smallest free block that is large enough, the lowest address first."""
+    def take(self, num_bytes: int) -> Block | None:
+        """Remove the smallest free block that is large enough, the lowest address first."""
         index = bisect_left(self.free, (num_bytes, -1))
-        return self.blocks[self.free[index][1]] if index < len(self.free) else None
+        if index == len(self.free):
+            return None
+        block = self.blocks.pop(self.free.pop(index)[1])
+        block.is_free = False
+        return block
 
 
 def round_size(num_bytes: int) -> int:
@@ -114,10 +118,12 @@ class CachingAllocator:
         """
         size = round_size(num_bytes)
         pool = self._pools[0] if size <= SMALL_BYTES else self._pools[1]
-        block = pool.best_fit(size) or self._grow(pool, size) or self._grow_under_pressure(pool, size)
+        block = pool.take(size)
         if block is None:
-            raise OutOfDeviceMemoryError(num_bytes, self.allocated_bytes, self.reserved_bytes)
-        pool.remove(block)
+            block = self._grow(pool, size) or self._grow_under_pressure(pool, size)
+            if block is None:
+                raise OutOfDeviceMemoryError(num_bytes, self.allocated_bytes, self.reserved_bytes)
+            pool.remove(block)
         self._split(block, size)
         self.allocated_bytes += block.num_bytes
         self.peak_allocated_bytes = max(self.peak_allocated_bytes, self.allocated_bytes)

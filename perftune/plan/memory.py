@@ -66,21 +66,21 @@ def replay(
 ) -> Peak:
     """The same with the caching allocator: what its blocks take, what it reserves, and whether that is there."""
     allocator = CachingAllocator(capacity_bytes, expandable_segments=expandable_segments)
-    sizes = program.sizes(micro_batch)
-    taken = np.zeros_like(sizes)
+    sizes = program.sizes(micro_batch).tolist()
+    taken = [0] * len(sizes)
     blocks: dict[int, Block] = {}
     try:
         for event in program.events.tolist():
             if event > 0:
                 if sizes[event - 1] > 0:
-                    block = blocks[event] = allocator.malloc(int(sizes[event - 1]))
+                    block = blocks[event] = allocator.malloc(sizes[event - 1])
                     taken[event - 1] = block.num_bytes
             elif -event in blocks:
                 allocator.free(blocks.pop(-event))
     except OutOfDeviceMemoryError:
         return replace(allocated_peak(program, micro_batch), num_alloc_retries=allocator.num_alloc_retries)
     return replace(
-        _peak(program, taken),
+        _peak(program, np.array(taken, dtype=np.int64)),
         reserved_bytes=allocator.peak_reserved_bytes,
         num_alloc_retries=allocator.num_alloc_retries,
     )

@@ -3,6 +3,7 @@
 The second step is the first one that finds the optimizer's state, which is where most trainings have their peak.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -71,6 +72,7 @@ class _Builder:
     def play(self, tape: FamilyTape, parts: Ints, begin: int, end: int, known: dict[int, int]) -> None:
         """Append a stretch of a tape; `known`: its allocations -> those of the program."""
         example = tape.example
+        bases, slopes, own = tape.sizes.base.tolist(), tape.sizes.slope.tolist(), parts.tolist()
         for event in example.events[begin:end]:
             number = abs(event) - 1
             if event < 0:
@@ -78,12 +80,7 @@ class _Builder:
                     self.free(known.pop(number))
                 continue
             former = known.get(number)  # what an earlier play of the same stretch has left
-            known[number] = self.make(
-                float(tape.sizes.base[number]),
-                float(tape.sizes.slope[number]),
-                int(parts[number]),
-                _maker(example, number),
-            )
+            known[number] = self.make(bases[number], slopes[number], own[number], _maker(example, number))
             if former is not None:
                 self.free(former)
 
@@ -110,7 +107,7 @@ def _ends(tape: Tape) -> dict[int, int]:
 def step_parts(tape: Tape) -> Ints:
     """What each allocation of a traced step is for: kept from forward to backward, a gradient, or in between."""
     ends, gradients = _ends(tape), set(tape.gradients)
-    turns = [place for name, place in tape.marks.items() if name.startswith("backward_")]
+    turns = sorted(place for name, place in tape.marks.items() if name.startswith("backward_"))
     parts = np.full(len(tape.sizes), int(Part.TEMPORARIES), dtype=np.int64)
     for place, event in enumerate(tape.events):
         if event < 0:
@@ -119,7 +116,7 @@ def step_parts(tape: Tape) -> Ints:
         end = ends.get(number, len(tape.events))
         if number in gradients:
             parts[number] = Part.GRADIENTS
-        elif any(place < turn <= end for turn in turns):
+        elif bisect_right(turns, place) < bisect_right(turns, end):
             parts[number] = Part.ACTIVATIONS
     return parts
 

@@ -31,7 +31,8 @@ PRELOAD = (
 )
 """Imported once by the server. Not bitsandbytes: it initialises CUDA when imported."""
 
-PRELOAD_TO_TRACE = (*PRELOAD, "perftune.trials.tracing.trace")
+TRACING = "perftune.trials.tracing.trace"
+PRELOAD_TO_TRACE = (*PRELOAD, TRACING)
 """For a server that forks traces; fake tensors take a while to import."""
 
 SERVER_ENVIRONMENT = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TOKENIZERS_PARALLELISM": "false"}

@@ -8,6 +8,7 @@ which is the way out where forking is not possible.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -17,9 +18,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from perftune.trials.deferred import defer
+from perftune.trials.deferred import FUNCTIONS, defer
 from perftune.trials.process import adopt_orphans, trial_main
-from perftune.trials.protocol import ForkRequest
+from perftune.trials.protocol import TRACING, ForkRequest
+
+YOUNG_OBJECTS, NEVER = 50_000, 1_000_000
+"""Thresholds of the garbage collector while modules are imported. What they define stays: looking at all of it again
+each time it has grown by a quarter takes a tenth of the import."""
 
 
 class Server:
@@ -121,11 +126,22 @@ def _num_threads() -> int:
 def _serve(preload: list[str]) -> None:
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # what an import prints must not be taken for an answer
-    if preload:
-        defer()
-    for module in preload:
-        importlib.import_module(module)
+    _load(preload)
     Server(requests, answers).serve()
+
+
+def _load(modules: list[str]) -> None:
+    """Import what forks share. They need not look for garbage in it, which would also copy its pages."""
+    if modules:
+        defer()
+    if TRACING in modules:
+        defer(FUNCTIONS)
+    thresholds = gc.get_threshold()
+    gc.set_threshold(YOUNG_OBJECTS, NEVER, NEVER)
+    for module in modules:
+        importlib.import_module(module)
+    gc.freeze()
+    gc.set_threshold(*thresholds)
 
 
 def main(arguments: list[str]) -> None:

@@ -1,6 +1,8 @@
 """What trials of the fault tests do: each function is run as a trial and goes wrong in one way. No torch."""
 
 import ctypes
+import gc
+import json
 import os
 import resource
 import signal
@@ -62,6 +64,12 @@ def complete_in_environment(directory: Path) -> None:
     names = ("OF_THE_CANDIDATE", "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     text = "".join(f"{name}={os.environ.get(name, '')}\n" for name in names)
     (directory / f"environment-{rank()}.txt").write_text(text, encoding="utf-8")
+    complete(directory)
+
+
+def tell_of_garbage(directory: Path) -> None:
+    told = json.dumps([gc.get_freeze_count(), gc.get_threshold()])
+    (directory.parent.parent / "garbage.json").write_text(told, encoding="utf-8")
     complete(directory)
 
 

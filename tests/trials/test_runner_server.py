@@ -1,5 +1,7 @@
 """The server that trials are forked from: interrupted, killed, orphaned, locked."""
 
+import gc
+import json
 import os
 import signal
 import subprocess
@@ -158,3 +160,11 @@ def test_a_trial_inherits_the_preload_and_imports_nothing_again(tmp_path: Path) 
     assert len(set(servers)) == 1
     assert len(set(trials)) == 2
     assert not set(servers) & set(trials)
+
+
+def test_what_the_server_has_loaded_is_no_garbage_to_look_for_in_forks(tmp_path: Path) -> None:
+    with light_runner(tmp_path, "tell_of_garbage") as runner:
+        runner.run(request())
+        frozen, thresholds = json.loads((tmp_path / "garbage.json").read_text())
+    assert frozen > 0
+    assert thresholds == list(gc.get_threshold()), "user code has the collector that it has elsewhere"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -21,6 +22,8 @@ NO_KERNEL = {
 """Operators that may allocate and run nothing."""
 
 
+DEVICE = torch.ops.prim.device.default
+"""Where a tensor is; autograd asks twice for each gradient."""
 ADD, ADD_TO = torch.ops.aten.add.Tensor, torch.ops.aten.add_.Tensor
 HOLDERS = 2
 """References to a storage that nobody else holds: the tensor's and Python's. A view's base holds it too."""
@@ -195,6 +198,8 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """See one operator."""
+        if func is DEVICE and isinstance(args[0], FakeTensor) and not args[0].fake_mode.in_kernel_invocation:
+            return args[0].fake_device
         kwargs = kwargs or {}
         if func.name() in self.kernels:
             with self:
@@ -205,7 +210,7 @@ class Recorder(TorchDispatchMode):
         out = (ADD_TO if in_place else func)(*args, **kwargs)
         if self._quiet:
             return out
-        outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
+        outputs = _tensors(out)
         if not func.is_view and func.name() not in NO_KERNEL:
             self._count(func, args, kwargs, out, outputs)
         for tensor in outputs:
@@ -221,7 +226,7 @@ class Recorder(TorchDispatchMode):
             self._events.append(-self._events[-1])
 
     def _count(self, func: Any, args: Any, kwargs: Any, out: Any, outputs: list[torch.Tensor]) -> None:
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        inputs = _tensors(*args, *kwargs.values())
         tensors = {id(tensor): tensor for tensor in (*inputs, *outputs)}
         count = flop_registry.get(func._overloadpacket)  # noqa: SLF001 (as torch's own FlopCounterMode does)
         flops = count(*args, **kwargs, out_val=out) if count else 0
@@ -235,15 +240,25 @@ class Recorder(TorchDispatchMode):
 
     def _packed_update(self, func: Any, args: Any, kwargs: Any) -> None:
         """An update of bitsandbytes: everything in place, by a kernel that fake tensors do not have."""
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        self.note(func.name(), torch.float32, 0, 2 * sum(_num_bytes(tensor) for tensor in tensors))
+        num_bytes = sum(_num_bytes(tensor) for tensor in _tensors(*args, *kwargs.values()))
+        self.note(func.name(), torch.float32, 0, 2 * num_bytes)
 
 
 def _written(func: Any, args: Any) -> list[torch.Tensor]:
     """What an operator without a result changes, as those of optimizers that step all parameters together."""
     schema = func._schema.arguments  # noqa: SLF001 (torch's own way to tell)
-    changed = [value for argument, value in zip(schema, args, strict=False) if argument.is_write]
-    return [leaf for leaf in tree_leaves(changed) if isinstance(leaf, torch.Tensor)]
+    return _tensors(*(value for argument, value in zip(schema, args, strict=False) if argument.is_write))
+
+
+def _tensors(*values: Any) -> list[torch.Tensor]:
+    """Those among arguments or results of an operator, which are nested in lists at most."""
+    found = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += _tensors(*value)
+    return found
 
 
 def _num_bytes(tensor: torch.Tensor) -> int:
