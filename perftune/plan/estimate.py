@@ -10,7 +10,7 @@ from perftune.plan.batches import UsualBatch, usual_batch
 from perftune.plan.calibration import CONTEXT_BYTES, error_band, workspace_bytes
 from perftune.plan.memory import Peak, replay
 from perftune.plan.program import Program, build_program
-from perftune.plan.roofline import Roofline, Seconds, micro_step_seconds, optimizer_seconds
+from perftune.plan.roofline import Roofline, Seconds, micro_step, optimizer_step
 from perftune.plan.sharding import SHARDINGS, communication_seconds
 from perftune.plan.tapes import FamilyTape, TapesOfSizes, constant, tapes_of_sizes
 from perftune.records.candidate import CHECKPOINTING, CUDA_ALLOCATOR, OPTIMIZER, PRECISION, Candidate
@@ -166,10 +166,10 @@ def _time(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> Tim
     usual, share = _usual(variant, candidate, setup)
     forward = backward = Seconds(0.0, 0.0)
     for number, times in ((0, 1), (1, num_micro - 1)):
-        phases = micro_step_seconds(roofline, tape, candidate.micro_batch, number)
-        forward += phases["forward"].scaled(share, times)
-        backward += phases["backward"].scaled(share, times)
-    optimizer = optimizer_seconds(roofline, variant.optimizers[_optim(candidate)])
+        work = micro_step(tape, candidate.micro_batch, number)
+        forward += roofline.forward(work.forward).scaled(share, times)
+        backward += roofline.backward(work.backward).scaled(share, times)
+    optimizer = roofline.optimizer(optimizer_step(variant.optimizers[_optim(candidate)]))
     sharding = SHARDINGS[setup.sharding]
     optimizer = sharding.optimizer(optimizer, setup.num_devices)
     computing = Seconds(forward.kernels + backward.kernels, forward.host + backward.host)
