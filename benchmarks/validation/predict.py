@@ -158,6 +158,8 @@ def predicted(row: Row, variant: Variant, gpu: Gpu) -> Predicted:
         fits=found.fits,
         samples_per_second=samples,
         tokens_per_second=None if samples is None else samples * length,
+        memory_band=memory.error_band,
+        time_band=found.time.error_band if found.time else None,
         num_trainable=variant.trace.num_trainable_parameters,
     )
 

@@ -51,11 +51,13 @@ class TimeConstants:
 
 TIME = TimeConstants()
 PROCESS_NANOMETRES: dict[str, float] = {
-    "turing": 12, "volta": 12, "ampere": 7, "ada": 5, "hopper": 5, "blackwell": 5, "cdna3": 5,
+    "turing": 12, "volta": 12, "ampere": 7, "ada": 5, "hopper": 5, "blackwell": 4, "cdna3": 5,
 }  # fmt: skip
-"""Generation -> what the foundry calls the process, variants of one node taken as alike (4N and 4NP are of the 5 nm
-family; Ampere's GeForce chips are made in 8 nm, where power is enough). NVIDIA's and AMD's architecture whitepapers."""
-NEWEST_PROCESS_NANOMETRES = 5.0
+"""Generation -> what the foundry calls the process, by NVIDIA's and AMD's architecture whitepapers: 4N is of the 5 nm
+family; Ampere's GeForce chips are made in 8 nm, where power is enough. Blackwell's 4NP counts as 4, since products ran
+at 1,745 TFLOP/s at best on a B200, 2.2 times as fast as on an H100, for which 5 would leave no power
+(https://github.com/stas00/ml-engineering, table of maximum achievable matmul FLOPS); no row is on it."""
+NEWEST_PROCESS_NANOMETRES = min(PROCESS_NANOMETRES.values())
 """Of a generation that is not in the table."""
 TENSOR_ENERGY: dict[str, float] = {"fp16": 1.0, "bf16": 1.0, "tf32": 2.0}
 """Energy of a FLOP on tensor cores over that in half precision: TF32 has half the rate of the same cores. No row runs
@@ -89,15 +91,3 @@ NUM_HANDLES = 2
 def workspace_bytes(architecture: str) -> tuple[int, ...]:
     """The workspaces of a training process."""
     return (WORKSPACE_BYTES.get(architecture, WORKSPACE_BYTES_BEFORE),) * NUM_HANDLES
-
-
-ERROR_BANDS: dict[tuple[str, bool], float] = {
-    ("memory", False): 0.10, ("memory", True): 0.20, ("time", False): 0.20, ("time", True): 0.35,
-}  # fmt: skip
-"""What is predicted, and whether on several GPUs -> the part within which nine of ten validated rows lie, rounded up
-(benchmarks/validation/README.md). It is that of generations that were fitted to."""
-
-
-def error_band(what: str, on_several: bool) -> float:
-    """How far off a prediction may be, by the validation."""
-    return ERROR_BANDS[what, on_several]

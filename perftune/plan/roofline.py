@@ -53,9 +53,21 @@ class Roofline:
         """
         self.gpu, self.precision, self.constants = gpu, precision, constants
 
+    def number_format(self, dtype: str) -> str:
+        """Of the factors of a product in this dtype: fp32, tf32, bf16 or fp16, or what else the GPU has cores for.
+
+        Mixed precision is traced in bf16 where it is fp16, and TF32 in fp32; without cores for it, fp32 is used.
+        """
+        meant = dtype
+        if dtype in HALF and self.precision in HALF:
+            meant = self.precision
+        elif dtype == "fp32" and self.precision == "tf32":
+            meant = "tf32"
+        return meant if self.gpu.peak(meant) else "fp32"
+
     def peak_flops(self, dtype: str) -> float:
         """Dense peak of the arithmetic that a product in this dtype uses here."""
-        return self.gpu.peak(self._format(dtype)) or 0.0
+        return self.gpu.peak(self.number_format(dtype)) or 0.0
 
     def forward(self, work: Work) -> Seconds:
         """Of operators that Python launches one by one."""
@@ -82,25 +94,13 @@ class Roofline:
         rate = self.peak_flops(dtype) * self.constants.peak_part
         if self.gpu.tdp_watts is not None:
             watts = self.gpu.tdp_watts - self.constants.other_watts
-            rate = min(rate, watts / joules_per_flop(self.constants, self.gpu.architecture, self._format(dtype)))
+            rate = min(rate, watts / joules_per_flop(self.constants, self.gpu.architecture, self.number_format(dtype)))
         return rate * (self.constants.attention_part if name in ATTENTION else 1.0)
 
     def _bytes_per_second(self) -> float:
         """As if each byte first waited for the memory, then for the multiprocessors."""
         memory = self.gpu.memory_bandwidth_bytes_per_second * self.constants.bandwidth_part
         return 1 / (1 / memory + 1 / (self.gpu.num_sms * self.constants.sm_bytes_per_second))
-
-    def _format(self, dtype: str) -> str:
-        """Of the factors: mixed precision is traced in bf16 where it is fp16, and TF32 in fp32.
-
-        What the GPU has no cores for runs in fp32.
-        """
-        meant = dtype
-        if dtype in HALF and self.precision in HALF:
-            meant = self.precision
-        elif dtype == "fp32" and self.precision == "tf32":
-            meant = "tf32"
-        return meant if self.gpu.peak(meant) else "fp32"
 
 
 class MicroStep(NamedTuple):

@@ -50,7 +50,7 @@ def test_a_t4_reaches_less_of_its_peak_than_a_v100():
 
 
 def test_energy_falls_with_the_process_and_a_new_generation_has_the_newest():
-    energies = [joules_per_flop(TIME, name, "bf16") for name in ("turing", "ampere", "hopper")]
+    energies = [joules_per_flop(TIME, name, "bf16") for name in ("turing", "ampere", "hopper", "blackwell")]
     assert energies == sorted(energies, reverse=True)
     assert joules_per_flop(TIME, "rubin", "bf16") == energies[-1]
 
