@@ -7,9 +7,18 @@ from typing import NamedTuple
 
 from benchmarks.validation.baselines import accelerate_bytes, formula_bytes
 from benchmarks.validation.rows import Row, usable
-from benchmarks.validation.score import Errors, Predicted, signed_error, summary, throughput_error, verdicts
+from benchmarks.validation.score import (
+    Errors,
+    Predicted,
+    signed_error,
+    summary,
+    throughput_error,
+    verdicts,
+    within_bands,
+)
 
 RIGHT_VERDICTS = 0.97
+WITHIN_BANDS = 0.9
 TIMES_BETTER = 3.0
 """How much smaller the error should be than that of the usual estimates."""
 
@@ -80,7 +89,7 @@ def mean_over_sources(by_source: Mapping[str, Sequence[float]]) -> Errors | None
 def goals(rows: Sequence[Row], predictions: Mapping[str, Predicted]) -> list[Goal]:
     """All of them, in order."""
     found = [_accuracy(rows, predictions, target) for target in TARGETS]
-    return [*found, _verdicts(rows, predictions), *_better(rows, predictions)]
+    return [*found, _verdicts(rows, predictions), *_bands(rows, predictions), *_better(rows, predictions)]
 
 
 def _accuracy(rows: Sequence[Row], predictions: Mapping[str, Predicted], target: Target) -> Goal:
@@ -108,6 +117,19 @@ def _verdicts(rows: Sequence[Row], predictions: Mapping[str, Predicted]) -> Goal
     return Goal(
         "fits or out of memory, away from the boundary", f"≥ {RIGHT_VERDICTS:.0%} right", said, share >= RIGHT_VERDICTS
     )
+
+
+def _bands(rows: Sequence[Row], predictions: Mapping[str, Predicted]) -> list[Goal]:
+    """One for each band that is given to a row."""
+    return [
+        Goal(
+            f"{what}, {kind}: figures within the error band of {band:.0%}",
+            f"≥ {WITHIN_BANDS:.0%}",
+            f"{num_within / total:.0%} ({num_within} of {total})",
+            num_within / total >= WITHIN_BANDS,
+        )
+        for (what, kind, band), (num_within, total) in sorted(within_bands(rows, predictions).items())
+    ]
 
 
 def _better(rows: Sequence[Row], predictions: Mapping[str, Predicted]) -> list[Goal]:

@@ -71,6 +71,14 @@ def precision(row: Row) -> str:
     return row["amp"] or ("tf32" if row["tf32"] else "fp32")
 
 
+def grouped(rows: Iterable[Row], catalogue: dict[str, Gpu]) -> list[list[Row]]:
+    """Rows that share a trace, together."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(trace_key(row, has_flash(gpu_of(row, catalogue), row)), []).append(row)
+    return list(groups.values())
+
+
 def traced(runner: ForkServerRunner, rows: Sequence[Row], flash: bool, number: int, kept: Path | None) -> Variant:
     """The trace that some rows share, from the folder of kept ones if it is there."""
     first = rows[0]
@@ -150,6 +158,8 @@ def predicted(row: Row, variant: Variant, gpu: Gpu) -> Predicted:
         fits=found.fits,
         samples_per_second=samples,
         tokens_per_second=None if samples is None else samples * length,
+        memory_band=memory.error_band,
+        time_band=found.time.error_band if found.time else None,
         num_trainable=variant.trace.num_trainable_parameters,
     )
 
@@ -165,12 +175,9 @@ def outside_bytes(row: Row, gpu: Gpu) -> int:
 def predict(rows: Iterable[Row], folder: Path, kept: Path | None = None) -> list[Predicted]:
     """All rows, in groups that share a trace."""
     catalogue = load_catalogue()
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(trace_key(row, has_flash(gpu_of(row, catalogue), row)), []).append(row)
     found: list[Predicted] = []
     with ForkServerRunner(folder, preload=PRELOAD_TO_TRACE) as runner:
-        for number, members in enumerate(groups.values()):
+        for number, members in enumerate(grouped(rows, catalogue)):
             began = time.monotonic()
             try:
                 variant = traced(runner, members, has_flash(gpu_of(members[0], catalogue), members[0]), number, kept)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.validation.rows import Row, gpu_memory_bytes, usable
+from perftune.plan.bands import kind_of_setting
 
 NEAR = 0.15
 """A predicted need within this part of the GPU's memory is near the boundary: its verdict is counted apart."""
@@ -34,6 +35,9 @@ class Predicted(NamedTuple):
     """Of one GPU."""
     tokens_per_second: float | None = None
     """Of one GPU."""
+    memory_band: float | None = None
+    """How far off the plan says that its memory may be."""
+    time_band: float | None = None
     num_trainable: int | None = None
     """Trained parameters, which the closed formula is told."""
     note: str = ""
@@ -167,6 +171,26 @@ def over_sources(groups: Mapping[Group, Sequence[float]]) -> dict[tuple[str, str
         )
         for key, each in by_kind.items()
     }
+
+
+def within_bands(
+    rows: Iterable[Row], predictions: Mapping[str, Predicted]
+) -> dict[tuple[str, str, float], tuple[int, int]]:
+    """(memory or throughput, kind of setting, band) -> figures within the band that was given for them, and in all."""
+    found: dict[tuple[str, str, float], tuple[int, int]] = {}
+    for row, predicted in _paired(rows, predictions):
+        rate = throughput_error(row, predicted)
+        memory = memory_errors(row, predicted).values()
+        kind = kind_of_setting(row["sharding"] if (row["num_gpus"] or 1) > 1 else "none")
+        for what, band, errors in (
+            ("memory", predicted.memory_band, memory),
+            (THROUGHPUT, predicted.time_band, () if rate is None else (rate,)),
+        ):
+            if band is not None and errors:
+                within, total = found.get((what, kind, band), (0, 0))
+                within += sum(abs(error) <= band for error in errors)
+                found[what, kind, band] = (within, total + len(errors))
+    return found
 
 
 def verdicts(rows: Iterable[Row], predictions: Mapping[str, Predicted]) -> dict[tuple[str, str, str], Verdicts]:

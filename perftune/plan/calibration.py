@@ -3,51 +3,74 @@
 No constant belongs to a model or to a measurement. `benchmarks/validation/README.md` shows what they give, row by row.
 """
 
-from typing import NamedTuple
+import math
+from dataclasses import dataclass
 
 from perftune.units import MIB
 
 
-class Efficiency(NamedTuple):
-    """What a generation of GPUs reaches of the peaks that its data sheet states."""
+@dataclass(frozen=True)
+class TimeConstants:
+    """What decides the speed of all GPUs alike, beside their data sheets.
 
-    matmul: dict[str, float]
-    """Dtype -> part of the dense peak in large matrix products."""
-    attention: float
-    """Part of the dense peak in fused attention."""
-    bandwidth: float
-    """Part of the memory bandwidth in kernels that only move data."""
+    `benchmarks/validation/fit.py` finds them from the throughput of one GPU in five sources (fitcheck-t4,
+    fms-acceleration, hf-docs-perf-train-gpu-one, milabench, qwen-readme; 106 rows on T4, V100, A100, L40S, H100 and
+    H200) and holds each near what physics makes likely (its ``PRIORS``).
+    """
+
+    peak_part: float = 0.87
+    """Part of the dense peak that large matrix products reach where power is enough."""
+    joules_per_flop: float = 1.44e-12
+    """Energy of one FLOP of a product in half precision on a 7 nm chip, with everything that it takes to feed it."""
+    node_exponent: float = 1.30
+    """That energy grows with the process in nanometres to this power. Fitted little: the foundry says 30 to 40 % less
+    power from 7 to 5 nm, which is 1.1 to 1.5 (https://www.tsmc.com/english/dedicatedFoundry/technology/5nm.htm)."""
+    fp32_energy: float = 4.95
+    """Energy of a FLOP in fp32 on ordinary cores over that in half precision on tensor cores."""
+    other_watts: float = 10.7
+    """Power of a board that does not go into arithmetic; it counts where there are 70 W in all."""
+    attention_part: float = 0.59
+    """Rate of fused attention over that of large matrix products."""
+    bandwidth_part: float = 0.73
+    """Part of the peak memory bandwidth that kernels reach which only move data, were there multiprocessors enough."""
+    sm_bytes_per_second: float = 6.6e10
+    """What one multiprocessor keeps moving: bytes in flight over latency."""
+    kernel_seconds: float = 6.6e-6
+    """What a kernel takes beside its work: ramp-up, an uneven end and the gap to the next."""
+    tile_flops: float = 3.8e6
+    """What a matrix product takes on each multiprocessor beyond its own FLOPs, as its last wave of tiles is not full:
+    half a tile of 128 × 128 with 230 terms a sum."""
+    host_forward_seconds: float = 33e-6
+    """What Python, autograd and the dispatcher take for an operator of the forward pass; the GPU waits where that is
+    longer than the kernels."""
+    host_backward_seconds: float = 14e-6
+    """The same for an operator of the backward pass and of the optimizer, most of which run in C++."""
+    step_seconds: float = 9.2e-3
+    """What the host does once a step while the GPU waits: next batch, loss, scaler and scheduler."""
 
 
-BANDWIDTH_EFFICIENCY = 0.70
-"""Of all generations: fitted together with the constants below on the throughput of one GPU in four sources
-(fitcheck-t4, milabench, hf-docs-perf-train-gpu-one, fms-acceleration; 58 rows on T4, V100, A100, L40S, H100 and
-H200)."""
-EFFICIENCY: dict[str, Efficiency] = {
-    "turing": Efficiency({"fp32": 0.45, "fp16": 0.28}, 0.24, BANDWIDTH_EFFICIENCY),
-    "volta": Efficiency({"fp32": 0.83, "fp16": 0.52}, 0.30, BANDWIDTH_EFFICIENCY),
-    "ampere": Efficiency({"fp32": 0.83, "tf32": 0.68, "fp16": 0.68, "bf16": 0.68}, 0.70, BANDWIDTH_EFFICIENCY),
-    "ada": Efficiency({"fp32": 0.80, "tf32": 0.80, "fp16": 0.80, "bf16": 0.80}, 0.47, BANDWIDTH_EFFICIENCY),
-    "hopper": Efficiency({"fp32": 0.80, "tf32": 0.52, "fp16": 0.52, "bf16": 0.52}, 0.37, BANDWIDTH_EFFICIENCY),
-    "blackwell": Efficiency({"fp32": 0.80, "tf32": 0.52, "fp16": 0.52, "bf16": 0.52}, 0.37, BANDWIDTH_EFFICIENCY),
-    "cdna3": Efficiency({"fp32": 0.60, "tf32": 0.40, "fp16": 0.40, "bf16": 0.40}, 0.30, BANDWIDTH_EFFICIENCY),
-}
-"""Half precision and attention are fitted on fitcheck-t4 (Turing, 17 rows; a T4 keeps within 70 W by slowing down),
-fms-acceleration (Ampere, 6), milabench (Ada 13, Hopper 15); Volta's fp32 and fp16 on hf-docs-perf-train-gpu-one (7),
-Turing's fp32 on the heads in fp32 of fitcheck-t4. No row runs in TF32, in fp32 on other generations, in fused attention
-on Volta, or on Blackwell or CDNA 3: these are values of neighbours, and a guess for CDNA 3."""
-KERNEL_SECONDS = 7e-6
-"""What a kernel takes beside its work: ramp-up, an uneven end and the gap to the next; fitted as above."""
-TILE_FLOPS = 3e6
-"""What a matrix product takes on each multiprocessor beyond its own FLOPs, as its last wave of tiles is not full;
-fitted as above. Half a tile of 128 × 128 with 180 terms a sum."""
-HOST_FORWARD_SECONDS = 48e-6
-"""What Python, autograd and the dispatcher take for an operator of the forward pass; the GPU waits where that is longer
-than the kernels. Fitted as above: micro-batches of one on H100 and short sequences on T4 decide it."""
-HOST_BACKWARD_SECONDS = 12e-6
-"""The same for an operator of the backward pass and of the optimizer, most of which run in C++; fitted as above."""
-STEP_SECONDS = 6.5e-3
-"""What the host does once a step while the GPU waits: next batch, loss, scaler and scheduler; fitted as above."""
+TIME = TimeConstants()
+PROCESS_NANOMETRES: dict[str, float] = {
+    "turing": 12, "volta": 12, "ampere": 7, "ada": 5, "hopper": 5, "blackwell": 4, "cdna3": 5,
+}  # fmt: skip
+"""Generation -> what the foundry calls the process, by NVIDIA's and AMD's architecture whitepapers: 4N is of the 5 nm
+family; Ampere's GeForce chips are made in 8 nm, where power is enough. Blackwell's 4NP counts as 4, since products ran
+at 1,745 TFLOP/s at best on a B200, 2.2 times as fast as on an H100, for which 5 would leave no power
+(https://github.com/stas00/ml-engineering, table of maximum achievable matmul FLOPS); no row is on it."""
+NEWEST_PROCESS_NANOMETRES = min(PROCESS_NANOMETRES.values())
+"""Of a generation that is not in the table."""
+TENSOR_ENERGY: dict[str, float] = {"fp16": 1.0, "bf16": 1.0, "tf32": 2.0, "int8": 0.5}
+"""Energy of a FLOP on tensor cores over that in half precision: TF32 has half the rate of the same cores, int8 twice.
+No row runs in either."""
+
+
+def joules_per_flop(constants: TimeConstants, architecture: str, number_format: str) -> float:
+    """Energy of a FLOP in the number format of the factors, in joules."""
+    node = PROCESS_NANOMETRES.get(architecture, NEWEST_PROCESS_NANOMETRES) / 7
+    times = TENSOR_ENERGY.get(number_format, constants.fp32_energy)
+    return constants.joules_per_flop * times * math.pow(node, constants.node_exponent)
+
+
 CONTEXT_BYTES: dict[str, int] = {
     "turing": 141 * MIB, "volta": 400 * MIB, "ampere": 500 * MIB, "ada": 500 * MIB, "hopper": 750 * MIB,
     "blackwell": 750 * MIB, "cdna3": 700 * MIB,
@@ -68,15 +91,3 @@ NUM_HANDLES = 2
 def workspace_bytes(architecture: str) -> tuple[int, ...]:
     """The workspaces of a training process."""
     return (WORKSPACE_BYTES.get(architecture, WORKSPACE_BYTES_BEFORE),) * NUM_HANDLES
-
-
-ERROR_BANDS: dict[tuple[str, bool], float] = {
-    ("memory", False): 0.10, ("memory", True): 0.20, ("time", False): 0.20, ("time", True): 0.35,
-}  # fmt: skip
-"""What is predicted, and whether on several GPUs -> the part within which nine of ten validated rows lie, rounded up
-(benchmarks/validation/README.md). It is that of generations that were fitted to."""
-
-
-def error_band(what: str, on_several: bool) -> float:
-    """How far off a prediction may be, by the validation."""
-    return ERROR_BANDS[what, on_several]

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from perftune.plan.bands import memory_band, time_band
 from perftune.plan.batches import UsualBatch, usual_batch
-from perftune.plan.calibration import CONTEXT_BYTES, error_band, workspace_bytes
+from perftune.plan.calibration import CONTEXT_BYTES, workspace_bytes
 from perftune.plan.memory import Peak, replay
 from perftune.plan.program import Program, build_program
-from perftune.plan.roofline import Roofline, Seconds, micro_step_seconds, optimizer_seconds
+from perftune.plan.roofline import Roofline, Seconds, micro_step, optimizer_step
 from perftune.plan.sharding import SHARDINGS, communication_seconds
 from perftune.plan.tapes import FamilyTape, TapesOfSizes, constant, tapes_of_sizes
 from perftune.records.candidate import CHECKPOINTING, CUDA_ALLOCATOR, OPTIMIZER, PRECISION, Candidate
@@ -143,6 +144,7 @@ def _memory(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> M
     if peak.reserved_bytes is not None:
         parts["fragmentation"] = peak.reserved_bytes - peak.allocated_bytes
     parts["context"] = context
+    band = memory_band(gpu, setup.sharding)
     return MemoryEstimate(
         allocated_bytes=peak.allocated_bytes,
         reserved_bytes=peak.reserved_bytes,
@@ -151,7 +153,8 @@ def _memory(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> M
         holders=tuple(MemoryHolder(module=m, operator=op, num_bytes=size) for m, op, size in peak.holders),
         paged_bytes=variant.paged_bytes(kind.optim),
         num_alloc_retries=peak.num_alloc_retries,
-        error_band=error_band("memory", setup.num_devices > 1),
+        error_band=band.part,
+        outside=band.outside,
     )
 
 
@@ -171,9 +174,9 @@ def forward_and_backward(
     tape, share = variant.tapes.at(candidate.micro_batch), work_share(variant, candidate, setup)
     forward = backward = Seconds(0.0, 0.0)
     for number, times in ((0, 1), (1, micro_steps(candidate, setup) - 1)):
-        phases = micro_step_seconds(roofline, tape, candidate.micro_batch, number)
-        forward += phases["forward"].scaled(share, times)
-        backward += phases["backward"].scaled(share, times)
+        work = micro_step(tape, candidate.micro_batch, number)
+        forward += roofline.forward(work.forward).scaled(share, times)
+        backward += roofline.backward(work.backward).scaled(share, times)
     return forward, backward
 
 
@@ -187,13 +190,15 @@ def _time(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> Tim
     roofline, tape = Roofline(gpu, precision), variant.tapes.at(candidate.micro_batch)
     usual, share = _usual(variant, candidate, setup)
     forward, backward = forward_and_backward(variant, roofline, candidate, setup)
-    optimizer = optimizer_seconds(roofline, variant.optimizers[_optim(candidate)])
+    optimizer = roofline.optimizer(optimizer_step(variant.optimizers[_optim(candidate)]))
     sharding = SHARDINGS[setup.sharding]
     optimizer = sharding.optimizer(optimizer, setup.num_devices)
     computing = Seconds(forward.kernels + backward.kernels, forward.host + backward.host)
     waits = communication_seconds(sharding, variant.trace, gpu, setup.num_devices, num_micro, computing.total)
     step = computing.total + optimizer.total + waits
     samples = setup.global_batch_size / step
+    main_dtype = _main_dtype(tape, candidate.micro_batch)
+    band = time_band(gpu, roofline.number_format(main_dtype), setup.sharding)
     return TimeEstimate(
         step_seconds=step,
         forward_seconds=forward.total,
@@ -202,16 +207,25 @@ def _time(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> Tim
         communication_seconds=waits,
         samples_per_second=samples,
         tokens_per_second=None if usual is None else samples * usual.num_tokens,
-        mfu=_mfu(roofline, tape, candidate, num_micro * share, step),
+        mfu=_mfu(roofline.peak_flops(main_dtype), tape, candidate, num_micro * share, step),
         is_host_bound=computing.host > computing.kernels,
-        error_band=error_band("time", setup.num_devices > 1),
+        error_band=band.part,
+        outside=band.outside,
     )
 
 
-def _mfu(
-    roofline: Roofline, tape: FamilyTape, candidate: Candidate, num_micro: float, step_seconds: float
-) -> float | None:
-    """Against the peak of the arithmetic that most of the FLOPs are in."""
+def _main_dtype(tape: FamilyTape, micro_batch: int) -> str:
+    """What most of the FLOPs are in."""
+    kinds, kind_of_op = tape.op_kinds
+    by_dtype = dict.fromkeys((dtype for _, dtype in kinds), 0.0)
+    each = np.bincount(kind_of_op, tape.flops.at(micro_batch), len(kinds))
+    for (_, dtype), number in zip(kinds, each, strict=True):
+        by_dtype[dtype] += float(number)
+    return max(by_dtype, key=lambda dtype: by_dtype[dtype], default="fp32")
+
+
+def _mfu(peak: float, tape: FamilyTape, candidate: Candidate, num_micro: float, step_seconds: float) -> float | None:
+    """Against the peak of the arithmetic that most of the FLOPs are in, in FLOP/s."""
     marks = tape.example.op_marks
     flops = tape.flops.at(candidate.micro_batch)
     begin, end = marks["micro_0"], marks["micro_0_ends"]
@@ -219,9 +233,4 @@ def _mfu(
     own = float(flops[begin:end].sum())
     if candidate.settings.get(CHECKPOINTING) is True:
         own -= float(flops[begin:turn].sum())
-    kinds, kind_of_op = tape.op_kinds
-    by_dtype = dict.fromkeys((dtype for _, dtype in kinds), 0.0)
-    for (_, dtype), number in zip(kinds, np.bincount(kind_of_op, flops, len(kinds)), strict=True):
-        by_dtype[dtype] += float(number)
-    peak = roofline.peak_flops(max(by_dtype, key=lambda dtype: by_dtype[dtype], default="fp32"))
     return None if not peak else own * num_micro / (step_seconds * peak)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from perftune.plan.calibration import workspace_bytes
 from perftune.plan.estimate import ProgramKind, Setup, Variant, forward_and_backward, micro_steps
-from perftune.plan.roofline import Roofline, optimizer_seconds
+from perftune.plan.roofline import Roofline, optimizer_step
 from perftune.records.candidate import CUDA_ALLOCATOR, OPTIMIZER, PRECISION, Candidate
 from perftune.records.gpu import Gpu
 
@@ -49,5 +49,5 @@ def predict_on_gpu(variant: Variant, gpu: Gpu | None, candidate: Candidate, setu
         reserved,
         forward.kernels + backward.kernels,
         forward.host + backward.host,
-        optimizer_seconds(roofline, variant.optimizers[optim]).total,
+        roofline.optimizer(optimizer_step(variant.optimizers[optim])).total,
     )

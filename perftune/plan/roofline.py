@@ -1,30 +1,26 @@
 """The operators of a tape and a GPU to seconds: each kernel is bound by arithmetic or by memory, the whole by the host.
 
-A kernel takes ``max(FLOPs / (peak × efficiency), bytes / (bandwidth × efficiency))`` and a fixed time, where a matrix
-product has some FLOPs more on each multiprocessor, since its last wave of tiles does not fill the GPU; a phase takes
-its kernels' sum, or what the host needs to launch them if that is longer; a step some time of the host on top.
+A kernel takes ``max(FLOPs / rate, bytes / bandwidth)`` and a fixed time, where a matrix product has some FLOPs more on
+each multiprocessor, since its last wave of tiles does not fill the GPU. The rate is a part of the peak or what the
+board's power is enough for, whichever is less: that is why a T4 (70 W) reaches less of its peak than a V100, and an
+H100 less than an L40S. The bandwidth is a part of the peak, and less of it the more there is for each multiprocessor. A
+phase takes its kernels' sum, or what the host needs to launch them if that is longer; a step some time of the host on
+top.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from perftune.plan.calibration import (
-    EFFICIENCY,
-    HOST_BACKWARD_SECONDS,
-    HOST_FORWARD_SECONDS,
-    KERNEL_SECONDS,
-    STEP_SECONDS,
-    TILE_FLOPS,
-    Efficiency,
-)
-from perftune.plan.tapes import FamilyTape, Floats
+from perftune.plan.calibration import TIME, TimeConstants, joules_per_flop
+from perftune.plan.tapes import FamilyTape, Work
 from perftune.records.gpu import Gpu
 
 ATTENTION = ("flash_attention", "efficient_attention")
 HALF = ("bf16", "fp16")
 ALIKE = {"int8": "fp16"}
-"""Number format -> the one whose efficiency it has, and whose peak where its own is not known: no row runs in it."""
+"""Number format -> the one whose peak it has where its own is not known."""
 
 
 @dataclass(frozen=True)
@@ -50,64 +46,84 @@ class Seconds:
 class Roofline:
     """One GPU in one precision."""
 
-    def __init__(self, gpu: Gpu, precision: str) -> None:
+    def __init__(self, gpu: Gpu, precision: str, constants: TimeConstants = TIME) -> None:
         """
         Args:
             gpu: a row of the catalogue.
             precision: fp32, tf32, bf16 or fp16: which tensor cores the products use.
+            constants: only a fit has others.
         """
-        self.gpu, self.precision = gpu, precision
-        self._efficiency: Efficiency = EFFICIENCY[gpu.architecture]
+        self.gpu, self.precision, self.constants = gpu, precision, constants
+
+    def number_format(self, dtype: str) -> str:
+        """Of the factors of a product in this dtype: fp32, tf32, bf16 or fp16, or what else the GPU has cores for.
+
+        Mixed precision is traced in bf16 where it is fp16, and TF32 in fp32; where the GPU has no cores for it, or its
+        peak is not known, what is nearest is used.
+        """
+        meant = dtype
+        if dtype in HALF and self.precision in HALF:
+            meant = self.precision
+        elif dtype == "fp32" and self.precision == "tf32":
+            meant = "tf32"
+        return next((known for known in (meant, ALIKE.get(meant, "fp32")) if self.gpu.peak(known)), "fp32")
 
     def peak_flops(self, dtype: str) -> float:
         """Dense peak of the arithmetic that a product in this dtype uses here."""
-        known = self._format(dtype)
-        return self.gpu.peak(known) or self.gpu.peak(ALIKE.get(known, "fp32")) or self.gpu.peak("fp32") or 0.0
+        return self.gpu.peak(self.number_format(dtype)) or 0.0
 
-    def seconds(self, tape: FamilyTape, micro_batch: int, begin: int, end: int, host_seconds: float) -> Seconds:
-        """Of the operators ``begin`` to ``end`` of a tape."""
-        flops, num_bytes = tape.flops.at(micro_batch)[begin:end], tape.num_bytes.at(micro_batch)[begin:end]
-        rates = self._rates(tape)[begin:end]
-        moving = num_bytes / (self.gpu.memory_bandwidth_bytes_per_second * self._efficiency.bandwidth)
-        computing = np.where(flops > 0, flops + TILE_FLOPS * self.gpu.num_sms, 0.0) / rates
-        kernels = np.maximum(computing, moving) + KERNEL_SECONDS
-        return Seconds(float(kernels.sum()), host_seconds * (end - begin))
+    def forward(self, work: Work) -> Seconds:
+        """Of operators that Python launches one by one."""
+        return self._seconds(work, self.constants.host_forward_seconds)
 
-    def _rates(self, tape: FamilyTape) -> Floats:
-        kinds, kind_of_op = tape.op_kinds
-        rates = [
-            self.peak_flops(dtype) * (self._efficiency.attention if name in ATTENTION else self._matmul(dtype))
-            for name, dtype in kinds
-        ]
-        return np.array(rates, dtype=np.float64)[kind_of_op]
+    def backward(self, work: Work) -> Seconds:
+        """Of operators that autograd launches."""
+        return self._seconds(work, self.constants.host_backward_seconds)
 
-    def _matmul(self, dtype: str) -> float:
-        known = self._efficiency.matmul
-        format_ = self._format(dtype)
-        return known.get(ALIKE.get(format_, format_), known["fp32"])
+    def optimizer(self, work: Work) -> Seconds:
+        """Of clipping and the optimizer, and of what the host does once a step."""
+        once = self.constants.step_seconds
+        return self._seconds(work, self.constants.host_backward_seconds) + Seconds(once, once)
 
-    def _format(self, dtype: str) -> str:
-        """Of the factors: mixed precision is traced in bf16 where it is fp16, and TF32 in fp32."""
-        if dtype in HALF and self.precision in HALF:
-            return self.precision
-        return "tf32" if dtype == "fp32" and self.precision == "tf32" else dtype
+    def _seconds(self, work: Work, host_seconds: float) -> Seconds:
+        tile_flops = self.constants.tile_flops * self.gpu.num_sms
+        rates = np.array([self._flops_per_second(name, dtype) for name, dtype in work.kinds], dtype=np.float64)
+        computing = np.where(work.flops > 0, work.flops + tile_flops, 0.0) / rates[work.kind_of_op]
+        kernels = np.maximum(computing, work.num_bytes / self._bytes_per_second()) + self.constants.kernel_seconds
+        return Seconds(float(work.times @ kernels), host_seconds * float(work.times.sum()))
+
+    def _flops_per_second(self, name: str, dtype: str) -> float:
+        """Of large products; fused attention reaches a part of that."""
+        rate = self.peak_flops(dtype) * self.constants.peak_part
+        if self.gpu.tdp_watts is not None:
+            watts = self.gpu.tdp_watts - self.constants.other_watts
+            rate = min(rate, watts / joules_per_flop(self.constants, self.gpu.architecture, self.number_format(dtype)))
+        return rate * (self.constants.attention_part if name in ATTENTION else 1.0)
+
+    def _bytes_per_second(self) -> float:
+        """As if each byte first waited for the memory, then for the multiprocessors."""
+        memory = self.gpu.memory_bandwidth_bytes_per_second * self.constants.bandwidth_part
+        return 1 / (1 / memory + 1 / (self.gpu.num_sms * self.constants.sm_bytes_per_second))
 
 
-def micro_step_seconds(roofline: Roofline, tape: FamilyTape, micro_batch: int, number: int) -> dict[str, Seconds]:
-    """Forward and backward of the first or the second micro-step."""
+class MicroStep(NamedTuple):
+    """The operators of one micro-step."""
+
+    forward: Work
+    backward: Work
+
+
+def micro_step(tape: FamilyTape, micro_batch: int, number: int) -> MicroStep:
+    """The first or the second micro-step: 0 makes the gradients, 1 adds to them."""
     marks = tape.example.op_marks
     begin, end = marks[f"micro_{number}"], marks[f"micro_{number}_ends"]
     turn = min(
         (place for name, place in marks.items() if name.startswith("backward_") and begin <= place <= end), default=end
     )
-    return {
-        "forward": roofline.seconds(tape, micro_batch, begin, turn, HOST_FORWARD_SECONDS),
-        "backward": roofline.seconds(tape, micro_batch, turn, end, HOST_BACKWARD_SECONDS),
-    }
+    return MicroStep(tape.work(micro_batch, begin, turn), tape.work(micro_batch, turn, end))
 
 
-def optimizer_seconds(roofline: Roofline, tape: FamilyTape) -> Seconds:
-    """The second step, which finds its state; clipping and what the host does once a step included."""
+def optimizer_step(tape: FamilyTape) -> Work:
+    """The second step, which finds its state; clipping included."""
     marks = tape.example.op_marks
-    own = roofline.seconds(tape, 1, marks["clip_1"], marks["step_1_ends"], HOST_BACKWARD_SECONDS)
-    return own + Seconds(STEP_SECONDS, STEP_SECONDS)
+    return tape.work(1, marks["clip_1"], marks["step_1_ends"])

@@ -8,6 +8,7 @@ different in kind, since dimensions of one vanish, and is traced by itself.
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,26 @@ class Line:
         return np.maximum(self.base + self.slope * micro_batch, 0.0)
 
 
+class Work(NamedTuple):
+    """What some operators compute and move; but for `kinds`, one entry an operator."""
+
+    flops: Floats
+    num_bytes: Floats
+    kinds: list[tuple[str, str]]
+    """Every pair of name and dtype."""
+    kind_of_op: Ints
+    """Index into `kinds`."""
+    times: Floats
+    """How often it runs."""
+
+    def alike_once(self) -> "Work":
+        """The same work, with operators that are alike in one entry."""
+        columns = np.stack([self.flops, self.num_bytes, self.kind_of_op], 1)
+        unlike, place = np.unique(columns, axis=0, return_inverse=True)
+        times = np.bincount(place, self.times, len(unlike)).astype(np.float64)
+        return Work(unlike[:, 0], unlike[:, 1], self.kinds, unlike[:, 2].astype(np.int64), times)
+
+
 @dataclass(frozen=True, eq=False)
 class FamilyTape:
     """One tape for many micro-batches."""
@@ -50,6 +71,12 @@ class FamilyTape:
         ops, known = self.example.ops, dict[tuple[int, str], int]()
         kinds = [known.setdefault(pair, len(known)) for pair in zip(ops.name, ops.dtype, strict=True)]
         return [(ops.names[name], dtype) for name, dtype in known], np.array(kinds, dtype=np.int64)
+
+    def work(self, micro_batch: int, begin: int, end: int) -> Work:
+        """Of the operators ``begin`` to ``end``."""
+        kinds, kind_of_op = self.op_kinds
+        flops, num_bytes = (line.at(micro_batch)[begin:end] for line in (self.flops, self.num_bytes))
+        return Work(flops, num_bytes, kinds, kind_of_op[begin:end], np.ones(end - begin))
 
 
 class DifferentTapesError(Exception):

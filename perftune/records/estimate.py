@@ -35,7 +35,9 @@ class MemoryEstimate(Record):
     num_alloc_retries: int = 0
     """How often the allocator had to give memory back to go on: slow where it is not 0."""
     error_band: float
-    """The real figure lies within this part of the estimate nine times in ten, by the validation."""
+    """Nine of ten predictions like it are off by less than this part of what is measured, by the validation."""
+    outside: tuple[str, ...] = ()
+    """What no published measurement is like, such as ``on Blackwell``; the band is wider for it."""
 
 
 class TimeEstimate(Record):
@@ -56,6 +58,8 @@ class TimeEstimate(Record):
     is_host_bound: bool
     """Launching takes longer than computing: a larger micro-batch costs nothing."""
     error_band: float
+    outside: tuple[str, ...] = ()
+    """Both as in `MemoryEstimate`."""
 
 
 class Estimate(Record):

@@ -7,13 +7,14 @@ from rich.table import Table
 from rich.text import Text
 
 from perftune.records.candidate import ATTENTION, CHECKPOINTING, MICRO_BATCH, Candidate
-from perftune.records.estimate import Estimate, MemoryEstimate, Plan
+from perftune.records.estimate import Estimate, MemoryEstimate, Plan, TimeEstimate
 from perftune.records.gpu import Gpu
 from perftune.renderers.blocks import bullet, heading
 from perftune.renderers.text import clean, value
 from perftune.units import format_bytes, format_rate, format_seconds
 
 NUM_ROWS = 10
+COVERED, UNCOVERED = "in nine of ten published measurements", ", which no published measurement covers"
 SHORT = {CHECKPOINTING: "checkpointing", ATTENTION: "attention"}
 """Knobs whose names are wider than their values."""
 PART_NAMES = {
@@ -198,18 +199,28 @@ def _largest_block(plan: Plan, gpu: Gpu) -> list[RenderableType]:
 
 
 def _certainty(plan: Plan) -> list[str]:
-    memory = max(estimate.memory.error_band for estimate in plan.estimates)
-    lines = [
-        f"Memory: within {memory:.0%} in nine of ten published measurements.",
-        "It is that of the heaviest micro-batch of your data, in training; evaluation and checkpoints are not in it.",
-    ]
     times = [estimate.time for estimate in plan.estimates if estimate.time]
+    lines = [
+        *_bands("Memory", [estimate.memory for estimate in plan.estimates]),
+        "It is that of the heaviest micro-batch of your data, in training; evaluation and checkpoints are not in it.",
+        *_bands("Speed", times),
+    ]
     if times:
-        speed = max(time.error_band for time in times)
-        lines.append(f"Speed: within {speed:.0%} in nine of ten; it knows nothing of the data loader.")
+        lines.append("Speed knows nothing of the data loader.")
     if any(time.is_host_bound for time in times):
         lines.append(
             "* launching kernels takes longer than running them: the GPU waits for the CPU, so its speed decides."
         )
     lines.append("`perftune probe` on the GPU itself measures; a plan only says what to rent for it.")
     return lines
+
+
+def _bands(what: str, predicted: Sequence[MemoryEstimate] | Sequence[TimeEstimate]) -> list[str]:
+    """Each band that occurs, narrowest first, and for which settings it is wider."""
+    reasons: dict[float, dict[str, None]] = {}
+    for one in predicted:
+        reasons.setdefault(one.error_band, {}).update(dict.fromkeys(one.outside))
+    return [
+        f"{what}: within {band:.0%} {clean(', '.join(why)) + UNCOVERED if why else COVERED}."
+        for band, why in sorted(reasons.items())
+    ]

@@ -155,3 +155,15 @@ def test_no_column_is_cut_in_a_pipe() -> None:
     assert "…" not in shown(wide)
     same = a_plan(names, [estimate(g.name, candidates[0], 9, 8) for g in gpus])
     assert "optim" not in shown(same)
+
+
+def test_bands_are_said_with_what_nothing_covers(estimates: list[Estimate]) -> None:
+    wide = [
+        one.model_copy(update={"time": one.time.model_copy(update={"error_band": 0.5, "outside": (reason,)})})
+        for one, reason in zip(estimates, ("in TF32 on Hopper", "on Blackwell"), strict=False)
+        if one.time
+    ]
+    text = shown(a_plan(["h100-sxm"], [*estimates, *wide]))
+    assert "Speed: within 30% in nine of ten published measurements." in text
+    assert "Speed: within 50% in TF32 on Hopper, on Blackwell, which no published measurement covers." in text
+    assert text.count("Memory: within 10%") == 1

@@ -6,9 +6,10 @@ from benchmarks.validation.baselines import accelerate_bytes, activation_bytes, 
 from benchmarks.validation.goals import TARGETS, errors_by_source, goals, mean_over_sources
 from benchmarks.validation.models import MODELS
 from benchmarks.validation.predict import sizes_to_trace
-from benchmarks.validation.publish import BEGIN, END, goal_table, written
+from benchmarks.validation.publish import BEGIN, END, README, goal_table, written
 from benchmarks.validation.rows import load_rows, usable
 from benchmarks.validation.score import Predicted
+from perftune.plan.bands import MEMORY, TIME
 
 GIB = 2**30
 USABLE = {row["id"]: row for row in load_rows() if usable(row)}
@@ -69,3 +70,24 @@ def test_only_what_is_between_the_markers_changes():
 @pytest.mark.parametrize(("asked", "traced"), [({1}, (1,)), ({2}, (2,)), ({1, 8}, (1, 2, 4)), ({4, 16}, (2, 4))])
 def test_sizes_beyond_the_traced_ones_follow_from_the_last_two(asked, traced):
     assert sizes_to_trace(asked) == traced
+
+
+def test_a_band_that_most_figures_are_outside_of_falls_short():
+    row = USABLE[FULL] | {"also": {}}
+
+    def reached(times):
+        near = predicted(FULL, times * row["memory_low_bytes"], memory_band=0.1, fits=True)
+        return next(goal for goal in goals([row], {FULL: near}) if "error band" in goal.what)
+
+    assert reached(1.05).is_met
+    assert not reached(1.2).is_met
+    assert "memory, one GPU: figures within the error band of 10%" in reached(1.2).what
+
+
+def test_nine_of_ten_published_figures_are_within_the_bands_that_a_plan_gives():
+    text = README.read_text()
+    lines = [line.split(" | ") for line in text.splitlines() if "figures within the error band" in line]
+    assert {line[-1].strip(" |") for line in lines} == {"met"}
+    known = [*MEMORY.values(), *TIME.values()]
+    given = {float(line[0].rsplit(" ", 1)[1].rstrip("%")) / 100 for line in lines}
+    assert given <= {part for parts in known for part in parts}
