@@ -48,6 +48,14 @@ HOST_BACKWARD_SECONDS = 12e-6
 """The same for an operator of the backward pass and of the optimizer, most of which run in C++; fitted as above."""
 STEP_SECONDS = 6.5e-3
 """What the host does once a step while the GPU waits: next batch, loss, scaler and scheduler; fitted as above."""
+OVERLAP = 0.7
+"""Part of the communication that runs while there is something to compute. An assumption; no row decides it."""
+LINK_EFFICIENCY = 0.75
+"""What collectives reach of a link's bandwidth: NCCL's bus bandwidth against the data sheet. An assumption like it."""
+COLLECTIVE_SECONDS = 1.75e-3
+"""What the host takes for a unit's gather or scatter of FSDP: hooks in Python before and after every module that is a
+unit, launches, and streams that wait for each other. Fitted on the two rows whose GPUs wait for the host,
+fms-acceleration-110 and -114 (2 A100, 361 units)."""
 CONTEXT_BYTES: dict[str, int] = {
     "turing": 141 * MIB, "volta": 400 * MIB, "ampere": 500 * MIB, "ada": 500 * MIB, "hopper": 750 * MIB,
     "blackwell": 750 * MIB, "cdna3": 700 * MIB,

@@ -18,6 +18,7 @@ from perftune.plan.calibration import (
     TILE_FLOPS,
     Efficiency,
 )
+from perftune.plan.program import pass_marks
 from perftune.plan.tapes import FamilyTape, Floats
 from perftune.records.gpu import Gpu
 
@@ -91,11 +92,7 @@ class Roofline:
 
 def micro_step_seconds(roofline: Roofline, tape: FamilyTape, micro_batch: int, number: int) -> dict[str, Seconds]:
     """Forward and backward of the first or the second micro-step."""
-    marks = tape.example.op_marks
-    begin, end = marks[f"micro_{number}"], marks[f"micro_{number}_ends"]
-    turn = min(
-        (place for name, place in marks.items() if name.startswith("backward_") and begin <= place <= end), default=end
-    )
+    begin, turn, end = pass_marks(tape.example.op_marks, f"micro_{number}")
     return {
         "forward": roofline.seconds(tape, micro_batch, begin, turn, HOST_FORWARD_SECONDS),
         "backward": roofline.seconds(tape, micro_batch, turn, end, HOST_BACKWARD_SECONDS),
