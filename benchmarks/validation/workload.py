@@ -35,11 +35,11 @@ SOFTMAX_DROPS_ITS_INPUT = 2023
 """Before torch 1.11 (March 2022), softmax kept its input for the backward pass, as a tensor of its own under autocast
 (derivatives.yaml of torch 1.10: ``_softmax_backward_data(grad, result, dim, self)``)."""
 LOSS_COPIES_LOGITS = 2025
-"""transformers 4.46 to 4.50 (October 2024 to March 2025) shifted the logits, and so copied them in fp32, while the caller
-held them in half precision (loss/loss_utils.py of 4.48: ``ForCausalLMLoss``); before, the caller let go of them."""
+"""transformers 4.46 to 4.48 shifted the logits, and so copied them in fp32, while the caller held them in half
+precision (``ForCausalLMLoss`` until huggingface/transformers pull request 35646); before, the caller let go."""
 LOSS_IN_FP32 = {"gpt_bigcode": 2026}
-"""Model type -> first year in which its loss is taken in fp32. In transformers 4.48 and before (modeling_gpt_bigcode.py)
-it is taken in the logits' dtype, of a shifted copy of them."""
+"""Model type -> first year in which its loss is taken in fp32. In transformers 4.48 and before it was taken in the
+dtype of the logits, of a shifted copy (modeling_gpt_bigcode.py)."""
 TOKEN = 1
 """In every vocabulary, and no padding in any of the models."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -1,8 +1,8 @@
 """What the links between GPUs add to a step.
 
 Volume a step and GPU, in bytes of what is sent: an all-reduce of M bytes over N GPUs is ``2 M (N − 1) / N`` in a ring,
-a gather or a scatter half of that. It runs beside the computation; that it is asked for takes the host, which has the
-operators to launch as well.
+a gather or a scatter half of that. Most of it runs beside the computation; that it is asked for takes the host, which
+has the operators to launch as well.
 """
 
 from perftune.plan.calibration import COLLECTIVE_SECONDS, LINK_EFFICIENCY, OVERLAP
@@ -21,7 +21,8 @@ def communication_seconds(
         return 0.0
     asking = Seconds(0.0, COLLECTIVE_SECONDS * _num_collectives(sharding, trace, num_micro))
     sent = _num_bytes(sharding, trace, num_devices, num_micro) / (gpu.link.bytes_per_second * LINK_EFFICIENCY)
-    shown = max(sent * (1 - OVERLAP), sent - computing.total * OVERLAP)
+    overlap = OVERLAP if sharding.overlaps else 0.0
+    shown = max(sent * (1 - overlap), sent - computing.total * overlap)
     return (computing + asking).total - computing.total + shown
 
 

@@ -26,6 +26,9 @@ class Sharding:
     """DDP copies gradients into buckets of the same size (``gradient_as_bucket_view=False``, torch's default)."""
     has_flat_units: bool = False
     """FSDP: the parameters of a unit are one flat parameter, and so are its gradients."""
+    overlaps: bool = True
+    """Whether communication runs beside the computation; DeepSpeed's stage 1 ignores ``overlap_comm``, reduces
+    gradients after the backward pass and gathers parameters after the optimizer (its pull request 1246)."""
 
     def program(self, program: Program, num_devices: int, trace: Trace) -> Program:
         """What one GPU allocates."""
@@ -72,7 +75,7 @@ _ALL = _GRADS | {Part.PARAMETERS}
 SHARDINGS = {
     "none": Sharding(),
     "ddp": Sharding(has_buckets=True),
-    "zero1": Sharding(_STATE),
+    "zero1": Sharding(_STATE, overlaps=False),
     "zero2": Sharding(_GRADS),
     "zero3": Sharding(_ALL, num_gathers=2),
     "fsdp": Sharding(_ALL, num_gathers=2, has_flat_units=True),

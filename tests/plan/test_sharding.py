@@ -79,3 +79,11 @@ def test_a_slower_link_costs_more() -> None:
         communication_seconds(SHARDINGS["ddp"], trace(step(2)), gpu, 2, 1, busy) for gpu in (A100, slow)
     )
     assert 0 < fast_seconds < slow_seconds
+
+
+def test_the_first_stage_communicates_when_nothing_is_computed() -> None:
+    ddp, zero = (
+        communication_seconds(SHARDINGS[name], trace(step(2)), A100, 2, 1, Seconds(1.0, 0.5))
+        for name in ("ddp", "zero1")
+    )
+    assert ddp < zero
