@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.validation.rows import Row, load_rows, usable
+from benchmarks.validation.rows import Row, is_in_trainer, load_rows, usable
 from benchmarks.validation.score import Predicted
 from perftune.devices.catalogue import load_catalogue
 from perftune.errors import PerftuneError
@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent
 WORKLOAD = f"{FOLDER / 'workload.py'}:build"
 VARIES = (
     "model", "task", "seq_len", "target_len", "attention_mask", "weights_dtype", "compute_dtype", "double_quant", "amp",
-    "checkpointing", "reentrant", "attention", "lora", "upcast", "optimizer_implementation", "trainer", "software",
+    "checkpointing", "reentrant", "attention", "lora", "upcast", "optimizer_implementation", "software",
 )  # fmt: skip
 """Fields that decide what is traced."""
 EAGERLY_LOADED_BYTES = 1343 * 2**20
@@ -52,7 +52,8 @@ SIZES = (1, 2, 4)
 
 def trace_key(row: Row, flash: bool) -> str:
     """Rows with the same key share a trace."""
-    return json.dumps({**{name: row[name] for name in VARIES}, "flash": flash}, sort_keys=True)
+    varied = {name: row[name] for name in VARIES}
+    return json.dumps({**varied, "trainer": is_in_trainer(row), "flash": flash}, sort_keys=True)
 
 
 def gpu_of(row: Row, catalogue: dict[str, Gpu]) -> Gpu:
@@ -119,7 +120,7 @@ def _has(trace: Trace, sizes: Sequence[int], optimizers: Sequence[str]) -> bool:
 
 def _arguments(row: Row) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "bf16": row["amp"] is not None and row["trainer"] == "yes",  # fp16 has the same shapes
+        "bf16": row["amp"] is not None and is_in_trainer(row),  # fp16 has the same shapes
         CHECKPOINTING: bool(row["checkpointing"]),
     }
     if row["checkpointing"]:

@@ -27,3 +27,8 @@ def gpu_memory_bytes(row: Row) -> int | None:
         return int(row["gpu_memory_bytes"])
     found = re.search(r"-(\d+)gb", row["gpu"] or "")
     return None if found is None else int(found[1]) * 2**30
+
+
+def is_in_trainer(row: Row) -> bool:
+    """Whether the run was the Trainer's own loop, with plugins or without."""
+    return row["trainer"] in ("yes", "plugins")

@@ -22,7 +22,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from benchmarks.validation.models import MODELS
-from benchmarks.validation.rows import Row
+from benchmarks.validation.rows import Row, is_in_trainer
 from perftune.records.candidate import CHECKPOINTING
 from perftune.trials.arguments import installed_name
 
@@ -34,6 +34,12 @@ ZERO_GRAD_SETS_TO_NONE = 2023
 SOFTMAX_DROPS_ITS_INPUT = 2023
 """Before torch 1.11 (March 2022), softmax kept its input for the backward pass, as a tensor of its own under autocast
 (derivatives.yaml of torch 1.10: ``_softmax_backward_data(grad, result, dim, self)``)."""
+LOSS_COPIES_LOGITS = 2025
+"""transformers 4.46 to 4.48 shifted the logits, and so copied them in fp32, while the caller held them in half
+precision (``ForCausalLMLoss`` until huggingface/transformers pull request 35646); before, the caller let go."""
+LOSS_IN_FP32 = {"gpt_bigcode": 2026}
+"""Model type -> first year in which its loss is taken in fp32. In transformers 4.48 and before it was taken in the
+dtype of the logits, of a shifted copy (modeling_gpt_bigcode.py)."""
 TOKEN = 1
 """In every vocabulary, and no padding in any of the models."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -51,7 +57,7 @@ def build(args: TrainingArguments) -> Trainer:
     """The Trainer of the row in the environment."""
     row: Row = json.loads(os.environ[ROW_VARIABLE])
     model = build_model(row)
-    trainer_class = Trainer if row["trainer"] == "yes" else HoldsOutputs
+    trainer_class = Trainer if is_in_trainer(row) else HoldsOutputs
     trainer = trainer_class(model=model, args=args, train_dataset=FixedLength(row), data_collator=stack)
     if isinstance(trainer, HoldsOutputs):
         trainer.is_mixed = row["amp"] is not None
@@ -128,9 +134,30 @@ def build_model(row: Row) -> nn.Module:
     needs_input_grads = row["upcast"] or row["reentrant"]
     if row["lora"] is not None and row["checkpointing"] and needs_input_grads:
         model.enable_input_require_grads()
+    loss = loss_of_its_time(row, config.model_type)
+    if loss is not None:
+        model.loss_function = loss
     if row["software"] < ZERO_GRAD_SETS_TO_NONE:
         model.zero_grad = partial(model.zero_grad, set_to_none=False)
     return model if row["lora"] is None else _with_lora(model, row["lora"])
+
+
+def loss_of_its_time(row: Row, model_type: str) -> Callable[..., torch.Tensor] | None:
+    """The loss that the row's software takes; None: it allocates what today's does."""
+    if row["task"] != "causal-lm":
+        return None
+    in_fp32 = row["software"] >= LOSS_IN_FP32.get(model_type, 0)
+    return partial(shifted_loss, in_fp32=in_fp32) if row["software"] == LOSS_COPIES_LOGITS or not in_fp32 else None
+
+
+def shifted_loss(
+    logits: torch.Tensor, labels: torch.Tensor, vocab_size: int, *, in_fp32: bool, **_: Any
+) -> torch.Tensor:
+    """Cross entropy of a copy of the logits without the last position."""
+    if in_fp32:
+        logits = logits.float()
+    shifted = logits[..., :-1, :].contiguous()
+    return F.cross_entropy(shifted.view(-1, vocab_size), labels[..., 1:].contiguous().view(-1))
 
 
 def attention(row: Row) -> str | None:

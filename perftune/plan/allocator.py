@@ -1,10 +1,10 @@
 """PyTorch's CUDA caching allocator on paper: requests and frees become allocated and reserved bytes, or out of memory.
 
-Follows ``c10/cuda/CUDACachingAllocator.cpp`` of PyTorch 2.x, one stream, default settings: sizes are rounded to 512
-bytes; requests up to 1 MiB are cut from segments of 2 MiB, larger ones from segments of 20 MiB or, from 10 MiB on, of
-their own size rounded to 2 MiB; the smallest free block that is large enough is taken, and split where enough is left;
-free neighbours are merged; segments that are wholly free go back to the driver only under pressure. With
-``expandable_segments`` each pool is one segment that grows at its end by pages of 2 or 20 MiB.
+Follows ``c10/cuda/CUDACachingAllocator.cpp`` of PyTorch 2.x, default settings: each stream has pools of its own; sizes
+are rounded to 512 bytes; requests up to 1 MiB are cut from segments of 2 MiB, larger ones from segments of 20 MiB or,
+from 10 MiB on, of their own size rounded to 2 MiB; the smallest free block that is large enough is taken, and split
+where enough is left; free neighbours are merged; segments that are wholly free go back to the driver only under
+pressure. With ``expandable_segments`` each pool is one segment that grows at its end by pages of 2 or 20 MiB.
 """
 
 from bisect import bisect_left, insort
@@ -58,6 +58,7 @@ class _Pool:
     """Free blocks by address."""
     last: Block | None = None
     """The block at the end of the expandable segment."""
+    next_address: int = 0
 
     def add(self, block: Block) -> None:
         block.is_free = True
@@ -107,17 +108,17 @@ class CachingAllocator:
         self.allocated_bytes = self.peak_allocated_bytes = 0
         self.reserved_bytes = self.peak_reserved_bytes = 0
         self.num_alloc_retries = 0
-        self._pools = _Pool(is_small=True), _Pool(is_small=False)
-        self._next_address = {True: 0, False: 1 << 60}
+        self._pools: dict[tuple[int, bool], _Pool] = {}
 
-    def malloc(self, num_bytes: int) -> Block:
-        """Serve a request of at least one byte.
+    def malloc(self, num_bytes: int, stream: int = 0) -> Block:
+        """Serve a request of at least one byte, from the pools of a stream.
 
         Raises:
             OutOfDeviceMemoryError: the capacity does not allow it.
         """
         size = round_size(num_bytes)
-        pool = self._pools[0] if size <= SMALL_BYTES else self._pools[1]
+        key = stream, size <= SMALL_BYTES
+        pool = self._pools.setdefault(key, _Pool(is_small=key[1], next_address=len(self._pools) << 60))
         block = pool.take(size)
         if block is None:
             block = self._grow(pool, size) or self._grow_under_pressure(pool, size)
@@ -149,7 +150,7 @@ class CachingAllocator:
     def empty_cache(self) -> int:
         """Give every wholly free segment, or page of an expandable one, back to the driver; the bytes given back."""
         before = self.reserved_bytes
-        for pool in self._pools:
+        for pool in self._pools.values():
             if self.expandable_segments:
                 self._shrink(pool)
                 continue
@@ -176,8 +177,8 @@ class CachingAllocator:
             return None
         self.reserved_bytes += fresh
         self.peak_reserved_bytes = max(self.peak_reserved_bytes, self.reserved_bytes)
-        block = Block(self._next_address[pool.is_small], fresh, pool)
-        self._next_address[pool.is_small] += fresh
+        block = Block(pool.next_address, fresh, pool)
+        pool.next_address += fresh
         if self.expandable_segments:
             block = self._append(pool, block)
         pool.add(block)
@@ -236,7 +237,7 @@ class CachingAllocator:
             return
         pool.remove(last)
         self.reserved_bytes -= given_back
-        self._next_address[pool.is_small] -= given_back
+        pool.next_address -= given_back
         last.num_bytes -= given_back
         if last.num_bytes:
             pool.add(last)

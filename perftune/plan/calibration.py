@@ -71,6 +71,14 @@ def joules_per_flop(constants: TimeConstants, architecture: str, number_format: 
     return constants.joules_per_flop * times * math.pow(node, constants.node_exponent)
 
 
+OVERLAP = 0.7
+"""Part of the communication that runs while there is something to compute. An assumption; no row decides it."""
+LINK_EFFICIENCY = 0.75
+"""What collectives reach of a link's bandwidth: NCCL's bus bandwidth against the data sheet. An assumption like it."""
+COLLECTIVE_SECONDS = 1.75e-3
+"""What the host takes for a unit's gather or scatter of FSDP: hooks in Python before and after every module that is a
+unit, launches, and streams that wait for each other. Fitted on the two rows whose GPUs wait for the host,
+fms-acceleration-110 and -114 (2 A100, 361 units)."""
 CONTEXT_BYTES: dict[str, int] = {
     "turing": 141 * MIB, "volta": 400 * MIB, "ampere": 500 * MIB, "ada": 500 * MIB, "hopper": 750 * MIB,
     "blackwell": 750 * MIB, "cdna3": 700 * MIB,

@@ -9,10 +9,11 @@ import numpy as np
 from perftune.plan.bands import memory_band, time_band
 from perftune.plan.batches import UsualBatch, usual_batch
 from perftune.plan.calibration import CONTEXT_BYTES, workspace_bytes
+from perftune.plan.communication import communication_seconds
 from perftune.plan.memory import Peak, replay
 from perftune.plan.program import Program, build_program
 from perftune.plan.roofline import Roofline, Seconds, micro_step, optimizer_step
-from perftune.plan.sharding import SHARDINGS, communication_seconds
+from perftune.plan.sharding import SHARDINGS
 from perftune.plan.tapes import FamilyTape, TapesOfSizes, constant, tapes_of_sizes
 from perftune.records.candidate import CHECKPOINTING, CUDA_ALLOCATOR, OPTIMIZER, PRECISION, Candidate
 from perftune.records.estimate import Estimate, MemoryEstimate, MemoryHolder, TimeEstimate
@@ -93,7 +94,7 @@ class Variant:
                 accumulates=kind.accumulates,
                 workspaces=kind.workspaces,
             )
-            self._programs[key] = SHARDINGS[kind.sharding].program(program, kind.num_devices)
+            self._programs[key] = SHARDINGS[kind.sharding].program(program, kind.num_devices, self.trace)
         return self._programs[key]
 
 
@@ -194,7 +195,7 @@ def _time(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> Tim
     sharding = SHARDINGS[setup.sharding]
     optimizer = sharding.optimizer(optimizer, setup.num_devices)
     computing = Seconds(forward.kernels + backward.kernels, forward.host + backward.host)
-    waits = communication_seconds(sharding, variant.trace, gpu, setup.num_devices, num_micro, computing.total)
+    waits = communication_seconds(sharding, variant.trace, gpu, setup.num_devices, num_micro, computing)
     step = computing.total + optimizer.total + waits
     samples = setup.global_batch_size / step
     main_dtype = _main_dtype(tape, candidate.micro_batch)

@@ -1,6 +1,6 @@
 """A program and a micro-batch to its peak: allocated bytes by part, reserved bytes, or out of memory."""
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,9 @@ from perftune.plan.program import Part, Program
 from perftune.plan.tapes import Ints
 
 NUM_HOLDERS = 5
+NUM_IN_FLIGHT = 2
+"""Freed blocks of a stream that another one may still work on; for the next one the host waits until the oldest is back
+(``limit_all_gathers``, torch/distributed/fsdp/_limiter_utils.py: ``_max_num_inflight_all_gathers``)."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,21 @@ def replay(
     sizes = program.sizes(micro_batch).tolist()
     taken = [0] * len(sizes)
     blocks: dict[int, Block] = {}
+    awaited: defaultdict[int, deque[Block]] = defaultdict(deque)
     try:
         for event in program.events.tolist():
-            if event > 0:
-                if sizes[event - 1] > 0:
-                    block = blocks[event] = allocator.malloc(sizes[event - 1])
-                    taken[event - 1] = block.num_bytes
-            elif -event in blocks:
-                allocator.free(blocks.pop(-event))
+            number = abs(event) - 1
+            stream, is_lent = program.stream.get(number, 0), number in program.lent
+            if event > 0 and sizes[number] > 0:
+                if is_lent and len(awaited[stream]) >= NUM_IN_FLIGHT:
+                    allocator.free(awaited[stream].popleft())
+                block = blocks[event] = allocator.malloc(sizes[number], stream)
+                taken[number] = block.num_bytes
+            elif event < 0 and -event in blocks:
+                if is_lent:
+                    awaited[stream].append(blocks.pop(-event))
+                else:
+                    allocator.free(blocks.pop(-event))
     except OutOfDeviceMemoryError:
         return replace(allocated_peak(program, micro_batch), num_alloc_retries=allocator.num_alloc_retries)
     return replace(

@@ -4,9 +4,10 @@ The second step is the first one that finds the optimizer's state, which is wher
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,15 @@ class Part(IntEnum):
     WORKSPACES = 7
 
 
+class MicroStep(NamedTuple):
+    """Where a forward and a backward pass are among the events of a program."""
+
+    begin: int
+    turn: int
+    """The first event of the backward pass."""
+    end: int
+
+
 @dataclass(eq=False)
 class Program:
     """Allocations and frees in order, with what each is for."""
@@ -39,6 +49,11 @@ class Program:
     part: Ints
     maker: list[tuple[str, str]]
     """Module and operator of each allocation."""
+    micro_steps: tuple[MicroStep, ...] = ()
+    stream: dict[int, int] = field(default_factory=dict)
+    """Allocation -> CUDA stream whose pools it is from, where it is not the usual one, 0."""
+    lent: frozenset[int] = frozenset()
+    """Allocations that another stream works on (``record_stream``): their memory comes back when it has passed."""
 
     def sizes(self, micro_batch: int) -> Ints:
         """Bytes asked for, by allocation."""
@@ -53,6 +68,7 @@ class _Builder:
     part: list[int] = field(default_factory=list)
     maker: list[tuple[str, str]] = field(default_factory=list)
     alive: set[int] = field(default_factory=set)
+    micro_steps: list[MicroStep] = field(default_factory=list)
 
     def make(self, base: float, slope: float, part: int, maker: tuple[str, str]) -> int:
         number = len(self.base)
@@ -84,6 +100,15 @@ class _Builder:
             if former is not None:
                 self.free(former)
 
+    def play_micro_step(self, tape: FamilyTape, parts: Ints, name: str, known: dict[int, int]) -> None:
+        """Append a forward and a backward pass; `name` is that of its mark."""
+        begin, turn, end = pass_marks(tape.example.marks, name)
+        places = [len(self.events)]
+        for first, last in ((begin, turn), (turn, end)):
+            self.play(tape, parts, first, last, known)
+            places.append(len(self.events))
+        self.micro_steps.append(MicroStep(*places))
+
     def program(self) -> Program:
         return Program(
             np.array(self.events, dtype=np.int64),
@@ -91,7 +116,15 @@ class _Builder:
             np.array(self.slope),
             np.array(self.part, dtype=np.int64),
             self.maker,
+            tuple(self.micro_steps),
         )
+
+
+def pass_marks(marks: Mapping[str, int], name: str) -> MicroStep:
+    """Where a micro-step of a tape begins, turns to its backward pass and ends; it may have none."""
+    begin, end = marks[name], marks[f"{name}_ends"]
+    turns = (place for mark, place in marks.items() if mark.startswith("backward_") and begin <= place <= end)
+    return MicroStep(begin, min(turns, default=end), end)
 
 
 def _maker(tape: Tape, number: int) -> tuple[str, str]:
@@ -158,15 +191,15 @@ def build_program(
             builder.make(size, 0.0, part, ("", part.name.lower()))
     for size in workspaces:
         builder.make(size, 0.0, Part.WORKSPACES, ("", "workspace"))
-    marks, micro_parts, own_parts = step.example.marks, step_parts(step.example), optimizer_parts(optimizer.example)
+    micro_parts, own_parts = step_parts(step.example), optimizer_parts(optimizer.example)
     kept = set(step.example.gradients) - _ends(step.example).keys()
     states: dict[int, int] = {}
     known: dict[int, int] = {}
     for number in range(2):
         first = "micro_1" if known else "micro_0"  # gradients that zero_grad keeps are added to
-        builder.play(step, micro_parts, marks[first], marks[f"{first}_ends"], known)
+        builder.play_micro_step(step, micro_parts, first, known)
         if accumulates:
-            builder.play(step, micro_parts, marks["micro_1"], marks["micro_1_ends"], known)
+            builder.play_micro_step(step, micro_parts, "micro_1", known)
         begin, end = optimizer.example.marks[f"clip_{number}"], optimizer.example.marks[f"step_{number}_ends"]
         builder.play(optimizer, own_parts, begin, end, states)
         for gradient in [number for number in known if number not in kept]:

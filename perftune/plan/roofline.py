@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perftune.plan.calibration import TIME, TimeConstants, joules_per_flop
+from perftune.plan.program import pass_marks
 from perftune.plan.tapes import FamilyTape, Work
 from perftune.records.gpu import Gpu
 
@@ -115,11 +116,7 @@ class MicroStep(NamedTuple):
 
 def micro_step(tape: FamilyTape, micro_batch: int, number: int) -> MicroStep:
     """The first or the second micro-step: 0 makes the gradients, 1 adds to them."""
-    marks = tape.example.op_marks
-    begin, end = marks[f"micro_{number}"], marks[f"micro_{number}_ends"]
-    turn = min(
-        (place for name, place in marks.items() if name.startswith("backward_") and begin <= place <= end), default=end
-    )
+    begin, turn, end = pass_marks(tape.example.op_marks, f"micro_{number}")
     return MicroStep(tape.work(micro_batch, begin, turn), tape.work(micro_batch, turn, end))
 
 

@@ -105,6 +105,8 @@ class Trace(Record):
     trainable_bytes: int
     steps: tuple[TracedStep, ...]
     optimizers: tuple[TracedOptimizer, ...]
+    is_reentrant: bool = False
+    """Whether blocks are checkpointed by a backward pass within the backward pass (``use_reentrant``)."""
     settings: dict[str, Setting] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -160,3 +160,13 @@ def test_no_byte_is_lost_or_given_out_twice(steps: list[tuple[int, int, int]], e
     assert allocator.allocated_bytes == 0
     assert allocator.empty_cache() >= 0
     assert allocator.reserved_bytes == 0
+
+
+def test_streams_do_not_share_what_they_have_freed() -> None:
+    allocator = CachingAllocator()
+    allocator.free(allocator.malloc(30 * MIB, stream=1))
+    allocator.malloc(30 * MIB)
+    assert allocator.reserved_bytes == 60 * MIB
+    allocator.malloc(30 * MIB, stream=1)
+    assert allocator.reserved_bytes == 60 * MIB
+    assert allocator.empty_cache() == 0

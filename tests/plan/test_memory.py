@@ -1,5 +1,7 @@
 """A replay counts what the allocator counts, by part; a capacity is either kept or it is out of memory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -94,3 +96,11 @@ def test_holders_are_those_of_the_peak_largest_first() -> None:
     peak = allocated_peak(program([*range(1, 7), -6, 7, 8], sizes), 1)
     assert [holder[0] for holder in peak.holders] == ["module6", "module4"]
     assert [holder[2] for holder in peak.holders] == pytest.approx([7 * MIB, 5 * MIB])
+
+
+def test_lent_memory_comes_back_when_two_more_were_freed() -> None:
+    once = [30.0 * MIB] * 4
+    found = program([1, -1, 2, -2, 3, -3, 4, -4], once)
+    lent = replace(found, lent=frozenset(range(4)), stream=dict.fromkeys(range(4), 1))
+    assert (replay(found, 1).reserved_bytes, replay(lent, 1).reserved_bytes) == (30 * MIB, 60 * MIB)
+    assert replay(lent, 1).allocated_bytes == replay(found, 1).allocated_bytes

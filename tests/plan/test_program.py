@@ -112,3 +112,13 @@ def test_parts_of_a_step_are_told_by_when_they_live() -> None:
     names = [Part(part).name for part in step_parts(step(MICRO).tape)]
     assert names[:5] == ["ACTIVATIONS", "ACTIVATIONS", "TEMPORARIES", "GRADIENTS", "GRADIENTS"]
     assert names[5:] == ["ACTIVATIONS", "ACTIVATIONS", "TEMPORARIES", "TEMPORARIES", "TEMPORARIES"]
+
+
+@pytest.mark.parametrize("accumulates", [False, True])
+def test_a_micro_step_turns_where_its_backward_pass_begins(accumulates: bool) -> None:
+    found = program(accumulates)
+    assert len(found.micro_steps) == 2 * (1 + accumulates)
+    for micro_step in found.micro_steps:
+        made = [event - 1 for event in found.events[micro_step.begin : micro_step.turn].tolist() if event > 0]
+        assert found.maker[made[0]] == ("layer", "inputs")
+        assert micro_step.begin < micro_step.turn < micro_step.end

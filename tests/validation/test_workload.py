@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 
 from benchmarks.validation import workload
 from benchmarks.validation.models import MODELS, PublishedModel
-from benchmarks.validation.rows import load_rows, usable
+from benchmarks.validation.rows import is_in_trainer, load_rows, usable
 from benchmarks.validation.workload import ROW_VARIABLE, build, build_model, training_arguments
 from perftune.records.candidate import CHECKPOINTING
 from perftune.trials.arguments import field_names, installed_name
@@ -101,6 +101,37 @@ def test_nf4_upcast_follows_the_row():
         kept, upcast = (build_model(USABLE[QLORA] | {"upcast": value}) for value in (False, True))
     assert kept.get_input_embeddings().weight.dtype == torch.float16
     assert upcast.get_input_embeddings().weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("model_type", "year", "dtype"),
+    [
+        ("llama", 2024, None),
+        ("llama", 2025, torch.float32),
+        ("gpt_bigcode", 2025, torch.bfloat16),
+        ("gpt_bigcode", 2026, None),
+    ],
+)
+def test_the_loss_is_that_of_the_software_of_its_time(model_type, year, dtype):
+    loss = workload.loss_of_its_time({"task": "causal-lm", "software": year}, model_type)
+    assert (loss is None) is (dtype is None)
+    if loss is None:
+        return
+    logits = torch.randn(2, 5, 7, dtype=torch.bfloat16, requires_grad=True)
+    labels = torch.randint(7, (2, 5))
+    expected = torch.nn.functional.cross_entropy(logits[:, :-1].float().reshape(-1, 7), labels[:, 1:].reshape(-1))
+    found = loss(logits=logits, labels=labels, vocab_size=7, num_items_in_batch=None)
+    assert found.dtype == dtype
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=0.02)
+
+
+def test_plugins_leave_the_loop_to_the_trainer():
+    assert [is_in_trainer({"trainer": way}) for way in ("yes", "plugins", "partial", "no")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("key", USABLE)

@@ -127,12 +127,19 @@ def _enable_checkpointing(trainer: Trainer) -> None:
     args, model = cast("Any", trainer.args), cast("Any", trainer.model)
     if not getattr(args, installed_name(CHECKPOINTING)):
         return
-    kwargs = dict(getattr(args, installed_name(f"{CHECKPOINTING}_kwargs")) or {})
-    kwargs.setdefault("use_reentrant", False)
+    kwargs = _checkpointing_kwargs(args)
     for name in ("activation_checkpointing", "gradient_checkpointing"):
         if hasattr(model, f"{name}_enable"):
             getattr(model, f"{name}_enable")(**{f"{name}_kwargs": kwargs})
             return
+
+
+def _checkpointing_kwargs(args: Any) -> dict[str, Any]:
+    return {"use_reentrant": False, **(getattr(args, installed_name(f"{CHECKPOINTING}_kwargs")) or {})}
+
+
+def _is_reentrant(args: Any) -> bool:
+    return bool(getattr(args, installed_name(CHECKPOINTING)) and _checkpointing_kwargs(args)["use_reentrant"])
 
 
 @contextmanager
@@ -186,6 +193,7 @@ def trace(request: TraceRequest, directory: Path) -> Trace:
         trainable_bytes=sum(p.numel() * p.element_size() for p in trainable),
         steps=steps,
         optimizers=optimizers,
+        is_reentrant=_is_reentrant(tracer.trainer.args),
     )
 
 

@@ -100,6 +100,15 @@ def test_checkpointing_lowers_activations_and_computes_twice(attention: str, tmp
         assert layers / 4 < matrices(less) - matrices(plain) <= layers / 3, "forward again, a third of the whole"
 
 
+@pytest.mark.parametrize(("given", "is_reentrant"), [({}, False), ({"use_reentrant": True}, True)])
+def test_a_trace_tells_whether_checkpoints_are_reentrant(
+    given: dict[str, bool], is_reentrant: bool, tmp_path: Path
+) -> None:
+    arguments = CHECKPOINTED | {"gradient_checkpointing_kwargs": given}
+    assert traced("llama", tmp_path, arguments=arguments, micro_batches=(1,)).is_reentrant is is_reentrant
+    assert not traced("llama", tmp_path / "plain", micro_batches=(1,)).is_reentrant
+
+
 def head_flops(micro_batch: int) -> float:
     """Forward and backward of the head, which is in no checkpoint."""
     return 3 * 2 * micro_batch * LENGTH * HIDDEN * VOCAB
