@@ -18,34 +18,34 @@ class TimeConstants:
     H200) and holds each near what physics makes likely (its ``PRIORS``).
     """
 
-    peak_part: float = 0.87
+    peak_part: float = 0.90
     """Part of the dense peak that large matrix products reach where power is enough."""
-    joules_per_flop: float = 1.44e-12
+    joules_per_flop: float = 1.40e-12
     """Energy of one FLOP of a product in half precision on a 7 nm chip, with everything that it takes to feed it."""
-    node_exponent: float = 1.30
+    node_exponent: float = 1.34
     """That energy grows with the process in nanometres to this power. Fitted little: the foundry says 30 to 40 % less
     power from 7 to 5 nm, which is 1.1 to 1.5 (https://www.tsmc.com/english/dedicatedFoundry/technology/5nm.htm)."""
-    fp32_energy: float = 4.95
+    fp32_energy: float = 5.45
     """Energy of a FLOP in fp32 on ordinary cores over that in half precision on tensor cores."""
-    other_watts: float = 10.7
+    other_watts: float = 8.0
     """Power of a board that does not go into arithmetic; it counts where there are 70 W in all."""
-    attention_part: float = 0.59
+    attention_part: float = 0.635
     """Rate of fused attention over that of large matrix products."""
-    bandwidth_part: float = 0.73
+    bandwidth_part: float = 0.725
     """Part of the peak memory bandwidth that kernels reach which only move data, were there multiprocessors enough."""
-    sm_bytes_per_second: float = 6.6e10
+    sm_bytes_per_second: float = 6.7e10
     """What one multiprocessor keeps moving: bytes in flight over latency."""
-    kernel_seconds: float = 6.6e-6
+    kernel_seconds: float = 6.8e-6
     """What a kernel takes beside its work: ramp-up, an uneven end and the gap to the next."""
-    tile_flops: float = 3.8e6
+    tile_flops: float = 4.15e6
     """What a matrix product takes on each multiprocessor beyond its own FLOPs, as its last wave of tiles is not full:
-    half a tile of 128 × 128 with 230 terms a sum."""
+    half a tile of 128 × 128 with 250 terms a sum."""
     host_forward_seconds: float = 33e-6
     """What Python, autograd and the dispatcher take for an operator of the forward pass; the GPU waits where that is
     longer than the kernels."""
     host_backward_seconds: float = 14e-6
     """The same for an operator of the backward pass and of the optimizer, most of which run in C++."""
-    step_seconds: float = 9.2e-3
+    step_seconds: float = 8.8e-3
     """What the host does once a step while the GPU waits: next batch, loss, scaler and scheduler."""
 
 
