@@ -31,7 +31,7 @@ All are held possible at once, each weighed by how well it explains the trials."
 HOST_FACTORS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """The same where a trace counts operators: the host's share is so many times what was predicted."""
 
-TRACED = 0.5
+TRACED = 0.8
 """Part of an effect's spread that is left where a trace predicts it."""
 
 REST_OVERHEAD = 8.0
