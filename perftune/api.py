@@ -20,6 +20,7 @@ def probe(
     strategy: str = "model",
     observer: Observer | None = None,
     force: bool = False,
+    prior: bool = True,
     trials: int | None = None,
     minutes: float | None = None,
     **options: Any,
@@ -35,6 +36,7 @@ def probe(
         strategy: ``model``, ``tpe``, ``random`` or ``grid``.
         observer: is told of every trial.
         force: begin anew in a folder that has a study; the old one is kept under another name.
+        prior: predict from shapes what may fit, before the first trial.
         trials: replaces the probe's budget of trials.
         minutes: replaces the probe's budget of minutes.
         **options: with `build`: other keys of the probe file, and ``global_batch_size``.
@@ -45,7 +47,7 @@ def probe(
     """
     spec = with_budget(_spec(path, build, args, options), trials, minutes)
     folder = run_folder(spec, strategy=strategy, out=None if out is None else Path(out), force=force)
-    return probe_study(spec, folder.directory, strategy=strategy, observer=observer, force=force)
+    return probe_study(spec, folder.directory, strategy=strategy, observer=observer, force=force, prior=prior)
 
 
 def _spec(path: str | Path | None, build: Callable[..., Any] | str | None, args: Any, options: Any) -> ProbeSpec:

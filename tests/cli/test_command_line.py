@@ -117,6 +117,9 @@ def test_the_way_to_an_answer(
     assert all(line == line.rstrip() for line in out.splitlines())
     (call,) = calls
     assert (call["probe"].budget.trials, call["probe"].budget.minutes) == (7, 2.5)
+    assert call["prior"] is True
+    assert main(["probe", "model.yaml", "--no-prior"]) == 0
+    assert calls[1]["prior"] is False
     assert (call["strategy"], call["force"]) == ("tpe", False)
     assert call["directory"] == Path("runs/model-1")
 
