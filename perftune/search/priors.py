@@ -31,8 +31,10 @@ All are held possible at once, each weighed by how well it explains the trials."
 HOST_FACTORS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """The same where a trace counts operators: the host's share is so many times what was predicted."""
 
-TRACED = 0.8
-"""Part of an effect's spread that is left where a trace predicts it."""
+TRACED, TRACED_BATCH = 0.8, 0.4
+"""Part of the spread of a knob's effect, and of the batch curve's, that is left where a trace predicts it."""
+RATES_KNOWN = 0.4
+"""The same of precision's, where the device was measured in each."""
 
 REST_OVERHEAD = 8.0
 """The same for the rest of a step, which is mostly per micro-batch."""
@@ -101,12 +103,11 @@ def _compute_terms(knobs: list[str]) -> list[Term]:
 
 def _traced(term: Term, knows_rates: bool) -> Term:
     """The term with the spread that a trace leaves."""
-    others = [name for name in term.knobs if name not in _TRACED]
-    if others or (not term.knobs and not term.batch):
+    if not set(term.knobs) <= set(_TRACED) or not (term.knobs or term.batch):
         return term
-    if term.knobs == (PRECISION,) and not term.batch and not knows_rates:
-        return term
-    return replace(term, sd=TRACED * term.sd)
+    if term.knobs == (PRECISION,) and not term.batch:
+        return replace(term, sd=RATES_KNOWN * term.sd) if knows_rates else term
+    return replace(term, sd=(TRACED if term.knobs else TRACED_BATCH) * term.sd)
 
 
 def _single(knobs: list[str], sds: dict[str, float], other: float) -> list[Term]:
