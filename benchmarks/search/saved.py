@@ -6,7 +6,8 @@ python -m benchmarks.search.saved --real probes/*.yaml                    # real
 Each landscape is searched with the memory that it was recorded with, where everything fits, and with as much as seven
 tenths and half of its candidates need, where the others run out of memory. Real probes are searched with the memory
 that they name, and with a quarter more than what the user's own arguments were measured to need. A search ends where
-nothing is worth another trial, so the table says what each paid and how good an answer it got for that.
+nothing is worth another trial, so the table says what each paid and how good an answer it got for that; real answers
+that differ are run in turns afterwards.
 """
 
 import argparse
@@ -32,12 +33,14 @@ from perftune.records.trial import Failure, Outcome, Purpose, Trial
 from perftune.search import ModelSearch, build_space, leader
 from perftune.search.strategy import OUT_OF_MEMORY
 from perftune.spec import load_probe
+from perftune.statistics import paired_ratio
 from perftune.trials.runner import ForkServerRunner
 from perftune.tuner.prior import trace_prior
 from perftune.tuner.requests import trial_request
 from perftune.tuner.traces import tracing_runner
 
 MOST_TRIALS = 40
+NUM_PAIRS = 3
 SHARES = (1.0, 0.7, 0.5)
 """Of the candidates, those that fit."""
 ROOM = 1.25
@@ -148,7 +151,7 @@ def _study(probe: ProbeSpec, survey: Survey, space: Space) -> Study:
 def real(paths: Sequence[Path]) -> str:
     """A row for each probe, memory and prior."""
     lines = [
-        "| probe | memory | prior | trials | OOMs | seconds, traces included | best samples/s over the other's |",
+        "| probe | memory | prior | trials | OOMs | seconds, traces included | answer against the other's |",
         "|---|---|---|---|---|---|---|",
     ]
     for path in paths:
@@ -167,29 +170,40 @@ def real(paths: Sequence[Path]) -> str:
                     search_for_real(_study(probe, survey, each), runner)
                     for each in (limited, limited.model_copy(update={"prior": prior}))
                 ]
-                lines += _real_rows(path.stem, what, both, prior.seconds)
+                lines += _real_rows(path.stem, what, both, prior.seconds, in_turns(both, runner))
                 print(*lines[-2:], sep="\n", file=sys.stderr, flush=True)
     return "\n".join(lines)
 
 
-def _real_rows(probe: str, memory: str, both: Sequence[Study], prior_seconds: float) -> list[str]:
-    rates = [_best_rate(study) for study in both]
+def _real_rows(probe: str, memory: str, both: Sequence[Study], prior_seconds: float, ratio: float) -> list[str]:
     rows = []
-    for i, (study, what, extra) in enumerate(zip(both, ("none", "traces"), (0.0, prior_seconds), strict=True)):
+    for study, what, extra, against in zip(
+        both, ("none", "traces"), (0.0, prior_seconds), (1 / ratio, ratio), strict=True
+    ):
         ooms = sum(trial.outcome in OUT_OF_MEMORY for trial in study.trials)
         seconds = sum(trial.wall_seconds for trial in study.trials) + extra
         rows.append(
             f"| {probe} | {memory} | {what} | {len(study.trials)} | {ooms} | {seconds:.0f} "
-            f"| {rates[i] / rates[1 - i]:.2f} |"
+            f"| {'the same' if ratio == 1 else f'{against:.2f} x'} |"
         )
     return rows
 
 
-def _best_rate(study: Study) -> float:
-    """Of the candidate that each would name, in its own run: noise of the machine is in it."""
-    best = leader(study.space, study.trials, study.probe.objective)
-    assert best is not None
-    return max(1 / step_interval(t.measurement).value for t in study.of(best) if t.measurement is not None)
+def in_turns(both: Sequence[Study], runner: ForkServerRunner) -> float:
+    """How many times as fast the second study's answer is as the first's: each run in turns, after both searches."""
+    answers = [leader(study.space, study.trials, study.probe.objective) for study in both]
+    if answers[0] == answers[1]:
+        return 1.0
+    ratios = []
+    for number in range(NUM_PAIRS):
+        seconds = []
+        for study, answer in zip(both, answers, strict=True):
+            assert answer is not None
+            trial = runner.run(trial_request(study, answer, Purpose.RACE, 1000 + number))
+            assert trial.measurement is not None, trial
+            seconds.append(step_interval(trial.measurement).value)
+        ratios.append(seconds[0] / seconds[1])
+    return paired_ratio([(ratio, 1.0) for ratio in ratios])[0]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
