@@ -33,8 +33,8 @@ MEMORY: dict[str, Parts] = {ONE: Parts(0.10, 0.15), FSDP: Parts(0.25, 0.30), OTH
 others. Several GPUs: of 33 the largest is 26 %, all but three of them with FSDP."""
 TIME: dict[str, Parts] = {ONE: Parts(0.20, 0.30), FSDP: Parts(0.30, 0.40), OTHERWISE: Parts(0.60, 0.60)}
 """One GPU: 90th percentile of 106 rows is 13 %, but 15 % for sources and up to 25 % for generations that the constants
-were not fitted to. FSDP: of 15 rows it is 24 %, of the worse source 30 %, the largest is 42 %. Otherwise: of 9 rows with
-DDP and ZeRO-1 it is 42 %, and each of the two sources is all that there is of its kind."""
+were not fitted to. FSDP: of 15 rows it is 24 %, of the worse source 30 %, the largest is 42 %. Otherwise: of 9 rows
+with DDP and ZeRO-1 it is 42 %, and each of the two sources is all that there is of its kind."""
 HALF, FP32, TF32 = "half precision", "fp32", "TF32"
 FORMATS = {"fp16": HALF, "bf16": HALF, "fp32": FP32, "tf32": TF32}
 COVERED: dict[str, tuple[str, ...]] = {
