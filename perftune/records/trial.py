@@ -155,6 +155,8 @@ class Measurement(Record):
     build_seconds: float
     """Building the workload and the Trainer."""
     worst_batch_ran: bool = False
+    num_trainable_parameters: int | None = None
+    """After the last step: a callback may have frozen some of those that were built to train."""
     telemetry: Telemetry | None = None
     """Of the GPU, right after the last step."""
     stopped_because: str

@@ -105,6 +105,10 @@ def _train(
     return session
 
 
+def _num_trainable(trainer: Any) -> int:
+    return sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
+
+
 @contextmanager
 def _saving(trainer: Any) -> Iterator[None]:
     trainer.perftune_may_save = True
@@ -192,6 +196,7 @@ def measure(
         start_seconds=start_seconds,
         build_seconds=build_seconds,
         worst_batch_ran=bool(request.worst_batch),
+        num_trainable_parameters=_num_trainable(trainer),
         telemetry=telemetry,
         stopped_because=session.stopped_because or "training_ended",
     )

@@ -203,10 +203,28 @@ def _notes(study: Study, tuned: bool, verified: Verified | None) -> tuple[str, .
         notes.append("the budget was too small for enough paired runs to prove a gain; give it more trials or minutes")
     if verified is None:
         notes.append("no contender passed the final checks")
-    notes += _disturbances(study)
+    notes += [*_frozen(study, verified), *_disturbances(study)]
     if not study.survey.worst_samples:
         notes.append("peaks are those of the measured batches: the worst batch of the data could not be found")
     return tuple(notes)
+
+
+def _frozen(study: Study, verified: Verified | None) -> list[str]:
+    """What trains later than the trials last is in none of their figures."""
+    final = verified.final.measurement if verified else None
+    trained = final.num_trainable_parameters if final else None
+    built = study.survey.num_trainable_parameters
+    if verified is None or trained is None or trained >= built:
+        return []
+    prior = study.space.prior
+    predicted = prior.of(verified.candidate.settings) if prior else None
+    needed = f"; by the prediction it then needs {format_bytes(predicted.peak_memory_bytes)}" if predicted else ""
+    said = (
+        f"while it was measured, {trained:,} of {built:,} parameters trained: something in your code, such as a "
+        "callback, has frozen the others. Where they train later, a step takes longer and more memory than the "
+        f"figures here{needed}"
+    )
+    return [said]
 
 
 def _disturbances(study: Study) -> list[str]:

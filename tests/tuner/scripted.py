@@ -74,6 +74,7 @@ class ScriptedRunner:
     extra_bytes: Callable[[TrialRequest], int] = lambda _: 0
     traced: Callable[[TraceRequest], Trace] | None = None
     traces: list[TraceRequest] = field(default_factory=list)
+    num_trainable_parameters: int | None = None
     interrupt_at: int | None = None
     requests: list[TrialRequest] = field(default_factory=list)
     finished: dict[int, Trial] = field(default_factory=dict)
@@ -160,6 +161,7 @@ class ScriptedRunner:
             start_seconds=0.01,
             build_seconds=1.0,
             worst_batch_ran=bool(request.worst_batch),
+            num_trainable_parameters=self.num_trainable_parameters,
             telemetry=self.telemetry(request),
             stopped_because="interval",
         )

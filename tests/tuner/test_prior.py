@@ -160,3 +160,17 @@ def test_a_study_that_goes_on_keeps_its_predictions_and_traces_nothing_again(tmp
 
 def test_errors_are_told_by_size() -> None:
     assert absolute_errors([-0.3, 0.1, 0.2]) == (0.2, 0.3)
+
+
+@pytest.mark.parametrize(("trained", "is_said"), [(None, False), (1_000_000, False), (400_000, True)])
+def test_parameters_that_were_frozen_while_it_was_measured_are_said(
+    tmp_path: Path, trained: int | None, is_said: bool
+) -> None:
+    runner = ScriptedRunner(traced=traced, num_trainable_parameters=trained)
+    study = probe_study(probe(), tmp_path, runner=runner)
+    assert study.recommendation is not None
+    notes = [note for note in study.recommendation.notes if "has frozen the others" in note]
+    assert bool(notes) == is_said
+    for note in notes:
+        assert "400,000 of 1,000,000" in note
+        assert "by the prediction it then needs" in note
