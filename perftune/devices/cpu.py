@@ -10,6 +10,9 @@ from perftune.records.device import Telemetry
 
 THREAD_TEXTS = ("can't start new thread", "Resource temporarily unavailable")
 """A thread whose stack does not fit under the cap; without a cap it is the number of threads that ran out."""
+ONEDNN_TEXTS = ("could not create a primitive", "could not create a memory")
+"""oneDNN says no more than this (ideep/abstract_types.hpp, ``error::wrap_c_api``) where its kernels, which it compiles
+when they are first used, do not fit under the cap. A "primitive descriptor" that cannot be made is another matter."""
 
 
 class CpuTrainingDevice:
@@ -67,8 +70,12 @@ class CpuTrainingDevice:
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether an exception says that the memory of the process ran out.
 
-        Under a cap, now or before, a thread that cannot be started counts too: its stack did not fit.
+        Under a cap, now or before, a thread that cannot be started and a kernel that oneDNN cannot make count too.
         """
         if is_host_out_of_memory(error):
             return True
-        return self._was_capped and any(says(cause, THREAD_TEXTS) for cause in causes(error))
+        return self._was_capped and any(says(cause, THREAD_TEXTS) or _is_onednn(cause) for cause in causes(error))
+
+
+def _is_onednn(error: BaseException) -> bool:
+    return says(error, ONEDNN_TEXTS) and "descriptor" not in str(error)

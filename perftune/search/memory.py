@@ -46,9 +46,9 @@ NOISE = 0.06
 """Relative spread of a peak that the affine form does not explain."""
 FARTHEST = 8.0
 """Predictions for micro-batches this many times larger than any that has run are believed ever less."""
-OOM_EXCESS = 1.15
+OOM_EXCESS = 1.3
 """A trial that ran out of memory is taken to have needed about this much of the limit …"""
-OOM_SD = 0.12
+OOM_SD = 0.15
 """… give or take this part of it."""
 
 
