@@ -10,8 +10,8 @@ from perftune.records.device import Telemetry
 
 THREAD_TEXTS = ("can't start new thread", "Resource temporarily unavailable")
 """A thread whose stack does not fit under the cap; without a cap it is the number of threads that ran out."""
-ONEDNN_TEXTS = ("could not create a primitive", "could not create a memory")
-"""oneDNN says no more than this (ideep/abstract_types.hpp, ``error::wrap_c_api``) where its kernels, which it compiles
+ONEDNN_TEXTS = ("could not create a primitive", "could not create a memory object")
+"""oneDNN says no more than this (oneapi/dnnl/dnnl.hpp, ``error::wrap_c_api``) where its kernels, which it compiles
 when they are first used, do not fit under the cap. A "primitive descriptor" that cannot be made is another matter."""
 
 

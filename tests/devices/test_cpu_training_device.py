@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from perftune.devices.cpu import CpuTrainingDevice
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and RLIMIT_DATA")
 
 SOURCE = """
@@ -84,3 +86,19 @@ def test_the_peak_of_a_forked_process_repeats_and_holds_what_was_allocated(seen:
 
 def test_the_clock_goes_forward(seen: Any) -> None:
     assert seen["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "is_memory"),
+    [
+        ("could not create a primitive", True),
+        ("could not create a memory object", True),
+        ("could not create a primitive descriptor for a matmul primitive", False),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_under_a_cap_a_kernel_that_onednn_cannot_make_is_out_of_memory(text: str, is_memory: bool) -> None:
+    device = CpuTrainingDevice()
+    assert not device.is_out_of_memory(RuntimeError(text)), "without a cap it means something else"
+    device._was_capped = True
+    assert device.is_out_of_memory(RuntimeError(text)) == is_memory
