@@ -184,13 +184,16 @@ def _real_rows(probe: str, memory: str, both: Sequence[Study], prior_seconds: fl
         seconds = sum(trial.wall_seconds for trial in study.trials) + extra
         rows.append(
             f"| {probe} | {memory} | {what} | {len(study.trials)} | {ooms} | {seconds:.0f} "
-            f"| {'the same' if ratio == 1 else f'{against:.2f} x'} |"
+            f"| {'the same' if ratio == 1 else f'{against:.2f} x' if math.isfinite(ratio) else 'not to be run again'} |"
         )
     return rows
 
 
 def in_turns(both: Sequence[Study], runner: ForkServerRunner) -> float:
-    """How many times as fast the second study's answer is as the first's: each run in turns, after both searches."""
+    """How many times as fast the second study's answer is as the first's: each run in turns, after both searches.
+
+    Not a number where one does not run again: these runs are longer, and at the limit a search's answer may run out.
+    """
     answers = [leader(study.space, study.trials, study.probe.objective) for study in both]
     if answers[0] == answers[1]:
         return 1.0
@@ -200,7 +203,8 @@ def in_turns(both: Sequence[Study], runner: ForkServerRunner) -> float:
         for study, answer in zip(both, answers, strict=True):
             assert answer is not None
             trial = runner.run(trial_request(study, answer, Purpose.RACE, 1000 + number))
-            assert trial.measurement is not None, trial
+            if trial.measurement is None:
+                return math.nan
             seconds.append(step_interval(trial.measurement).value)
         ratios.append(seconds[0] / seconds[1])
     return paired_ratio([(ratio, 1.0) for ratio in ratios])[0]
