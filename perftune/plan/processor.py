@@ -4,14 +4,14 @@ The CPU does one thing after the other: a step takes its arithmetic and, on top,
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
 from perftune.plan.estimate import ProgramKind, Setup, Variant, micro_steps, work_share
 from perftune.plan.heap import resident_peak
 from perftune.plan.prediction import Prediction
-from perftune.plan.tapes import FamilyTape
+from perftune.plan.roofline import micro_step, optimizer_step
+from perftune.plan.tapes import Work
 from perftune.records.candidate import OPTIMIZER, Candidate
 from perftune.units import MIB
 
@@ -49,44 +49,21 @@ def predict_on_cpu(
     size, num_micro, optim = candidate.micro_batch, micro_steps(candidate, setup), str(candidate.settings[OPTIMIZER])
     tape, share = variant.tapes.at(size), work_share(variant, candidate, setup)
     rates = flops_per_second or {"fp32": NOMINAL_FLOPS_PER_SECOND}
-    half = rates.get(HALF, rates["fp32"])
     kernels = host = 0.0
     for number, times in ((0, 1), (1, num_micro - 1)):
-        work = _work(tape, size, number)
-        products = work.half_flops / half + work.full_flops / rates["fp32"]
-        kernels += times * share * (products + work.num_bytes / BYTES_PER_SECOND)
-        host += times * work.num_ops * OP_SECONDS
+        for work in micro_step(tape, size, number):
+            kernels += times * share * _kernel_seconds(work, rates)
+            host += times * float(work.times.sum()) * OP_SECONDS
     program = variant.program(size, ProgramKind(optim, num_micro > 1, (), setup.sharding, setup.num_devices))
     return Prediction(
         peak_memory_bytes=resident_peak(program, size) + PROCESS_BYTES,
         kernel_seconds=kernels,
         host_seconds=host,
-        optimizer_seconds=_optimizer_bytes(variant.optimizers[optim]) / OPTIMIZER_BYTES_PER_SECOND,
+        optimizer_seconds=float(optimizer_step(variant.optimizers[optim]).num_bytes.sum()) / OPTIMIZER_BYTES_PER_SECOND,
     )
 
 
-class _Work(NamedTuple):
-    half_flops: float
-    full_flops: float
-    num_bytes: float
-    num_ops: int
-
-
-def _work(tape: FamilyTape, micro_batch: int, number: int) -> _Work:
-    """Of one micro-step."""
-    marks = tape.example.op_marks
-    stretch = slice(marks[f"micro_{number}"], marks[f"micro_{number}_ends"])
-    kinds, kind_of_op = tape.op_kinds
-    is_half = np.array([dtype in ("bf16", "fp16") for _, dtype in kinds])[kind_of_op[stretch]]
-    flops = tape.flops.at(micro_batch)[stretch]
-    return _Work(
-        float(flops[is_half].sum()),
-        float(flops[~is_half].sum()),
-        float(tape.num_bytes.at(micro_batch)[stretch].sum()),
-        len(flops),
-    )
-
-
-def _optimizer_bytes(tape: FamilyTape) -> float:
-    marks = tape.example.op_marks
-    return float(tape.num_bytes.at(1)[marks["clip_1"] : marks["step_1_ends"]].sum())
+def _kernel_seconds(work: Work, rates: Mapping[str, float]) -> float:
+    """Products at the rate of their precision, and what all operators move."""
+    of_kind = np.array([rates[HALF] if dtype == HALF and HALF in rates else rates["fp32"] for _, dtype in work.kinds])
+    return float((work.flops / of_kind[work.kind_of_op] + work.num_bytes / BYTES_PER_SECOND).sum())

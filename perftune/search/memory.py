@@ -200,7 +200,7 @@ def _half_on_cpu(encoding: Encoding) -> Floats:
     if PRECISION not in encoding.names or (device and device.kind != "cpu"):
         return np.zeros(len(encoding))
     values = encoding.values[encoding.names.index(PRECISION)]
-    is_half = np.array([value in ("bf16", "fp16") for value in values], dtype=np.float64)
+    is_half = np.array([value == "bf16" for value in values], dtype=np.float64)  # fp16 is fp32 there
     return np.asarray(is_half[encoding.column(PRECISION)], dtype=np.float64)
 
 

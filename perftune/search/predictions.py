@@ -36,7 +36,8 @@ def predictions(encoding: Encoding) -> Predictions | None:
     if prior is None:
         return None
     combined, number = _combinations(encoding, prior)
-    own = [prior.of(settings) for settings in combined]
+    known_by_values = {tuple(known.settings[name] for name in prior.knobs): known for known in prior.predicted}
+    own = [known_by_values.get(tuple(settings.values())) for settings in combined]
     found = [known or _nearest(prior, settings) for known, settings in zip(own, combined, strict=True)]
     has_seconds = all(known.kernel_seconds is not None and known.host_seconds is not None for known in found)
     return Predictions(

@@ -31,7 +31,11 @@ def test_one_gpu_holds_everything(name: str) -> None:
 @pytest.mark.parametrize("name", SHARDINGS)
 @pytest.mark.parametrize("is_reentrant", [False, True])
 def test_every_allocation_of_several_gpus_is_made_and_freed_once(name: str, is_reentrant: bool) -> None:
-    lifetimes(SHARDINGS[name].program(blocks_program(), 4, frozen(is_reentrant=is_reentrant)))
+    single = blocks_program()
+    program = SHARDINGS[name].program(single, 4, frozen(is_reentrant=is_reentrant))
+    found = lifetimes(program)
+    assert len(found) == len(program.base) >= len(single.base)
+    assert all(end is None or begin < end for begin, end in found.values())
 
 
 @pytest.mark.parametrize(("name", "share"), [("ddp", 1), ("zero1", 1), ("zero2", 1), ("zero3", 4), ("fsdp", 4)])
