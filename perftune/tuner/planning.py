@@ -25,19 +25,17 @@ from perftune.records.estimate import Estimate, LargestBatch, Plan
 from perftune.records.gpu import Gpu
 from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey, SurveyRequest
-from perftune.records.trace import Trace, TracedOptimizer, TraceRequest
 from perftune.search import build_space
 from perftune.tuner.requests import workload_source
 from perftune.tuner.traces import (
     EAGER,
-    HALF,
     KNOBS,
     SDPA,
+    TracingRunner,
     VariantKey,
-    attention_of,
-    flash_of,
-    trace_request,
+    trace_variants,
     tracing_runner,
+    variant_key,
 )
 
 MAX_MICRO_BATCH = 2**16
@@ -46,17 +44,14 @@ STAY = (MICRO_BATCH, OPTIMIZER, CHECKPOINTING)
 """Knobs that the GPU has no say in: why not, as the survey says it."""
 
 
-class TracingRunner(Protocol):
+class PlanningRunner(TracingRunner, Protocol):
     """What a plan needs of a runner."""
 
     def survey(self, request: SurveyRequest) -> Survey:
         """Look at the workload."""
 
-    def trace(self, request: TraceRequest, number: int) -> Trace:
-        """Trace one variant."""
 
-
-RunnerFactory = Callable[[Path], AbstractContextManager[TracingRunner]]
+RunnerFactory = Callable[[Path], AbstractContextManager[PlanningRunner]]
 
 
 def plan(
@@ -190,17 +185,6 @@ def survey_for(survey: Survey, gpu: Gpu) -> Survey:
     )
 
 
-def variant_key(candidate: Candidate, gpu: Gpu) -> VariantKey:
-    """Candidates with the same key share a trace; bf16 and fp16 have the same shapes, and so have fp32 and tf32."""
-    attention = attention_of(candidate)
-    return VariantKey(
-        candidate.settings.get(PRECISION) in HALF,
-        candidate.settings.get(CHECKPOINTING) is True,
-        attention,
-        flash_of(gpu.compute_capability) and attention != EAGER,
-    )
-
-
 def _trace_all(
     probe: ProbeSpec,
     survey: Survey,
@@ -213,23 +197,21 @@ def _trace_all(
     wanted: dict[VariantKey, list[Candidate]] = {}
     for gpu in gpus:
         for candidate in spaces[gpu.name].candidates():
-            wanted.setdefault(variant_key(candidate, gpu), []).append(candidate)
-    found: dict[VariantKey, Variant | str] = {}
-    optimizers = tuple(dict.fromkeys(_optim(candidate) for members in wanted.values() for candidate in members))
-    known: tuple[TracedOptimizer, ...] = ()
-    for number, (key, candidates) in enumerate(wanted.items()):
+            wanted.setdefault(_key(candidate, spaces[gpu.name]), []).append(candidate)
+
+    def may_begin(number: int, key: VariantKey) -> bool:
         on_phase(f"tracing {key.title} ({number + 1} of {len(wanted)})")
-        request = trace_request(probe, survey, key, candidates)
-        try:
-            trace = runner.trace(request.model_copy(update={"optimizers": () if known else optimizers}), number)
-        except WorkloadError as error:
-            found[key] = str(error)
-            continue
-        known = known or trace.optimizers  # what an optimizer does depends on the parameters, which are the same
-        found[key] = Variant(trace.model_copy(update={"optimizers": known}))
+        return True
+
+    found = trace_variants(probe, survey, wanted, runner, "cuda", may_begin)
     if all(isinstance(variant, str) for variant in found.values()):
         raise WorkloadError(next(str(variant) for variant in found.values()))
     return found
+
+
+def _key(candidate: Candidate, space: Space) -> VariantKey:
+    assert space.device is not None
+    return variant_key(candidate, space.device)
 
 
 def _optim(candidate: Candidate) -> str:
@@ -241,14 +223,14 @@ def _estimate_all(
 ) -> list[Estimate]:
     found = []
     for candidate in space.candidates():
-        variant = variants[variant_key(candidate, gpu)]
+        variant = variants[_key(candidate, space)]
         if isinstance(variant, str):
-            notes[f"{variant_key(candidate, gpu).title}: {variant}"] = None
+            notes[f"{_key(candidate, space).title}: {variant}"] = None
             continue
         try:
             found.append(estimate(variant, gpu, candidate, setup))
         except DifferentTapesError as error:
-            notes[f"{variant_key(candidate, gpu).title}: {error}"] = None
+            notes[f"{_key(candidate, space).title}: {error}"] = None
         except KeyError:
             optim = _optim(candidate)
             reason = next((o.reason for o in variant.trace.optimizers if o.optim == optim), None)
@@ -263,7 +245,7 @@ def _largest_all(
     arms = {candidate.arm: candidate for candidate in space.candidates()}
     found = []
     for candidate in arms.values():
-        variant = variants[variant_key(candidate, gpu)]
+        variant = variants[_key(candidate, space)]
         if not isinstance(variant, str) and _optim(candidate) in variant.optimizers and variant.tapes.rest is not None:
             found.append(_largest(variant, gpu, candidate, setup))
     return found

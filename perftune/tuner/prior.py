@@ -2,30 +2,20 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from perftune.devices.catalogue import gpu_of, load_catalogue
-from perftune.errors import WorkloadError
 from perftune.plan import Prediction, Setup, Variant, predict_on_cpu, predict_on_gpu
 from perftune.plan.tapes import DifferentTapesError
 from perftune.records.base import Setting
-from perftune.records.candidate import CHECKPOINTING, OPTIMIZER, PRECISION, Candidate, Space
+from perftune.records.candidate import Candidate, Space
 from perftune.records.gpu import Gpu
 from perftune.records.prior import Predicted, Prior
 from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey
-from perftune.records.trace import Trace, TracedOptimizer, TraceRequest
-from perftune.tuner.traces import EAGER, HALF, KNOBS, VariantKey, attention_of, flash_of, trace_request
+from perftune.tuner.traces import KNOBS, TracingRunner, VariantKey, trace_variants, variant_key
 
 SHARE, MIN_SECONDS = 0.1, 60.0
 """Of the budget's minutes, and at least: variants that are not traced by then are left out."""
-
-
-class TracingRunner(Protocol):
-    """What a prior needs of a runner."""
-
-    def trace(self, request: TraceRequest, number: int) -> Trace:
-        """Trace one variant."""
 
 
 def trace_prior(
@@ -47,23 +37,17 @@ def trace_prior(
     begun, most = clock(), max(MIN_SECONDS, SHARE * probe.budget.minutes * 60)
     knobs = tuple(knob.name for knob in space.knobs if knob.name in KNOBS)
     groups = _by_variant(space, knobs)
-    variants: dict[VariantKey, Variant] = {}
     notes: list[str] = []
-    known: tuple[TracedOptimizer, ...] = ()
-    for number, (key, candidates) in enumerate(groups.items()):
-        if variants and clock() - begun > most:
+
+    def may_begin(number: int, _: VariantKey) -> bool:
+        if number and clock() - begun > most:
             notes.append(f"{len(groups) - number} of {len(groups)} variants were not traced: no time was left for them")
-            break
-        request = trace_request(probe, survey, key, candidates)
-        optimizers = () if known else _optimizers(space)
-        update = {"optimizers": optimizers, "semantics": survey.device.kind}
-        try:
-            trace = runner.trace(request.model_copy(update=update), number)
-        except WorkloadError as error:
-            notes.append(str(error))
-            continue
-        known = known or trace.optimizers
-        variants[key] = Variant(trace.model_copy(update={"optimizers": known}))
+            return False
+        return True
+
+    found = trace_variants(probe, survey, groups, runner, survey.device.kind, may_begin)
+    notes += [reason for reason in found.values() if isinstance(reason, str)]
+    variants = {key: variant for key, variant in found.items() if isinstance(variant, Variant)}
     predicted = _predict_all(probe, survey, groups, variants, knobs)
     if not predicted:
         return notes[0] if notes else "no candidate could be predicted"
@@ -77,34 +61,17 @@ def trace_prior(
     )
 
 
-def _optimizers(space: Space) -> tuple[str, ...]:
-    return next((tuple(str(value) for value in knob.values) for knob in space.knobs if knob.name == OPTIMIZER), ())
-
-
 def _by_variant(space: Space, knobs: tuple[str, ...]) -> dict[VariantKey, list[Candidate]]:
     """One candidate for each setting of the traced knobs, by the trace that it needs; the user's own variant first."""
-    groups: dict[VariantKey, list[Candidate]] = {variant_key(space.base, space): []}
+    assert space.device is not None
+    groups: dict[VariantKey, list[Candidate]] = {variant_key(space.base, space.device): []}
     seen = set()
     for candidate in space.candidates():
         settings = tuple(candidate.settings[name] for name in knobs)
         if settings not in seen:
             seen.add(settings)
-            groups.setdefault(variant_key(candidate, space), []).append(candidate)
+            groups.setdefault(variant_key(candidate, space.device), []).append(candidate)
     return groups
-
-
-def variant_key(candidate: Candidate, space: Space) -> VariantKey:
-    """Candidates with the same key share a trace. The CPU has one half precision, and no flash kernel of its own."""
-    assert space.device is not None
-    precision = candidate.settings.get(PRECISION)
-    attention = attention_of(candidate)
-    on_cuda = space.device.kind == "cuda"
-    return VariantKey(
-        is_half=precision in HALF if on_cuda else precision == "bf16",
-        checkpointing=candidate.settings.get(CHECKPOINTING) is True,
-        attention=attention,
-        has_flash=on_cuda and flash_of(space.device.compute_capability) and attention != EAGER,
-    )
 
 
 def _predict_all(

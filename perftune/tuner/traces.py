@@ -1,9 +1,11 @@
 """What `plan` and the prior of `probe` trace: which candidates share a trace, and the request of one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from perftune.errors import WorkloadError
+from perftune.plan import Variant
 from perftune.records.candidate import (
     ATTENTION,
     CHECKPOINTING,
@@ -12,9 +14,10 @@ from perftune.records.candidate import (
     PRECISION,
     Candidate,
 )
+from perftune.records.device import Device
 from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey
-from perftune.records.trace import TraceRequest
+from perftune.records.trace import Trace, TracedOptimizer, TraceRequest
 from perftune.trials.protocol import PRELOAD_TO_TRACE
 from perftune.trials.runner import ForkServerRunner
 from perftune.tuner.requests import workload_source
@@ -27,6 +30,13 @@ EAGER, SDPA = "eager", "sdpa"
 HALF = ("bf16", "fp16")
 KNOBS = (MICRO_BATCH, PRECISION, CHECKPOINTING, OPTIMIZER, ATTENTION)
 """What a trace can tell of."""
+
+
+class TracingRunner(Protocol):
+    """What traces."""
+
+    def trace(self, request: TraceRequest, number: int) -> Trace:
+        """Trace one variant."""
 
 
 def tracing_runner(directory: Path) -> ForkServerRunner:
@@ -53,15 +63,56 @@ class VariantKey(NamedTuple):
         return ", ".join(part for part in parts if part)
 
 
-def attention_of(candidate: Candidate) -> str | None:
-    """The implementation that is traced: FlashAttention's own package does what PyTorch's flash kernel does."""
-    attention = candidate.settings.get(ATTENTION)
-    return None if attention is None else EAGER if attention == EAGER else SDPA
+def variant_key(candidate: Candidate, device: Device) -> VariantKey:
+    """Candidates with the same key share a trace.
+
+    On CUDA bf16 and fp16 have the same shapes, and so have fp32 and tf32; the CPU has one half precision, and no flash
+    kernel of its own. FlashAttention's own package does what PyTorch's flash kernel does, which AMD's builds have too.
+    """
+    on_cuda, capability = device.kind == "cuda", device.compute_capability
+    precision, attention = candidate.settings.get(PRECISION), candidate.settings.get(ATTENTION)
+    return VariantKey(
+        is_half=precision in HALF if on_cuda else precision == "bf16",
+        checkpointing=candidate.settings.get(CHECKPOINTING) is True,
+        attention=None if attention is None else EAGER if attention == EAGER else SDPA,
+        has_flash=on_cuda and attention != EAGER and (capability is None or capability >= FLASH_FROM),
+    )
 
 
-def flash_of(compute_capability: tuple[int, int] | None) -> bool:
-    """Whether attention without a mask runs in the flash kernel; AMD's builds of torch have one."""
-    return compute_capability is None or compute_capability >= FLASH_FROM
+def trace_variants(
+    probe: ProbeSpec,
+    survey: Survey,
+    groups: Mapping[VariantKey, Sequence[Candidate]],
+    runner: TracingRunner,
+    kind: str,
+    may_begin: Callable[[int, VariantKey], bool],
+) -> dict[VariantKey, Variant | str]:
+    """Trace one variant after the other; why not, where it cannot be traced.
+
+    Args:
+        probe: what trains.
+        survey: of it.
+        groups: the candidates of each variant.
+        runner: what traces.
+        kind: of the device whose rules hold, ``cuda`` or ``cpu``.
+        may_begin: is told the number and the key of what comes next; False ends it.
+    """
+    found: dict[VariantKey, Variant | str] = {}
+    optimizers = tuple(dict.fromkeys(str(c.settings[OPTIMIZER]) for members in groups.values() for c in members))
+    known: tuple[TracedOptimizer, ...] = ()
+    for number, (key, candidates) in enumerate(groups.items()):
+        if not may_begin(number, key):
+            break
+        request = trace_request(probe, survey, key, candidates)
+        update = {"optimizers": () if known else optimizers, "semantics": kind}
+        try:
+            trace = runner.trace(request.model_copy(update=update), number)
+        except WorkloadError as error:
+            found[key] = str(error)
+            continue
+        known = known or trace.optimizers  # what an optimizer does depends on the parameters, which are the same
+        found[key] = Variant(trace.model_copy(update={"optimizers": known}))
+    return found
 
 
 def trace_request(probe: ProbeSpec, survey: Survey, key: VariantKey, candidates: Iterable[Candidate]) -> TraceRequest:

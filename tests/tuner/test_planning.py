@@ -9,6 +9,7 @@ import pytest
 from perftune.devices.catalogue import find_gpus, load_catalogue
 from perftune.errors import ProbeFileError, WorkloadError
 from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, OPTIMIZER, PRECISION, Candidate
+from perftune.records.device import Device
 from perftune.records.estimate import Estimate, Plan
 from perftune.records.gpu import Gpu
 from perftune.records.probe import ProbeSpec
@@ -16,7 +17,8 @@ from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
 from perftune.spec import load_probe
 from perftune.trials.runner import ForkServerRunner
-from perftune.tuner.planning import plan, tracing_runner, variant_key
+from perftune.tuner.planning import plan
+from perftune.tuner.traces import tracing_runner, variant_key
 
 TINY = Path(__file__).parents[1] / "trials" / "workloads" / "tiny.py"
 PROBE = """
@@ -175,7 +177,10 @@ def test_several_gpus_hold_shards(probe: ProbeSpec, runner: Counting) -> None:
 
 
 def test_flash_attention_is_a_matter_of_the_gpu() -> None:
-    new, old = gpus("h100-sxm", "t4")
+    new, old = (
+        Device(kind="cuda", name=gpu.title, memory_bytes=gpu.memory_bytes, compute_capability=gpu.compute_capability)
+        for gpu in gpus("h100-sxm", "t4")
+    )
     candidate = Candidate(settings={**BASE, PRECISION: "fp16", "attn_implementation": "sdpa"})
     assert variant_key(candidate, new) != variant_key(candidate, old)
     eager = candidate.replace(attn_implementation="eager")

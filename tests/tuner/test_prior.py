@@ -13,7 +13,8 @@ from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import Purpose
 from perftune.search import build_space
 from perftune.tuner import probe_study
-from perftune.tuner.prior import MIN_SECONDS, trace_prior, variant_key
+from perftune.tuner.prior import MIN_SECONDS, trace_prior
+from perftune.tuner.traces import variant_key
 from perftune.units import GIB
 from tests.plan.test_estimate import with_work
 from tests.tuner.scripted import ScriptedRunner, probe, survey
@@ -106,8 +107,9 @@ def test_a_gpu_that_is_here_is_predicted_by_its_row_of_the_catalogue() -> None:
 def test_fp16_on_a_cpu_is_traced_as_what_runs_there() -> None:
     space = build_space(probe(), survey())
     half, full = (space.base.replace(precision=name) for name in ("fp16", "fp32"))
-    assert variant_key(half, space) == variant_key(full, space)
-    assert variant_key(space.base.replace(precision="bf16"), space) != variant_key(full, space)
+    device = survey().device
+    assert variant_key(half, device) == variant_key(full, device)
+    assert variant_key(space.base.replace(precision="bf16"), device) != variant_key(full, device)
 
 
 def test_a_study_keeps_its_predictions_beside_what_was_measured(tmp_path: Path) -> None:
