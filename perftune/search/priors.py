@@ -33,7 +33,7 @@ HOST_FACTORS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 TRACED, TRACED_BATCH = 0.8, 0.4
 """Part of the spread of a knob's effect, and of the batch curve's, that is left where a trace predicts it."""
-RATES_KNOWN = 0.4
+RATES_KNOWN = 0.6
 """The same of precision's, where the device was measured in each."""
 
 REST_OVERHEAD = 8.0

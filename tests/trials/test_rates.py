@@ -12,7 +12,15 @@ def test_each_precision_has_a_rate_and_the_fastest_pass_counts() -> None:
     ticks = itertools.accumulate(itertools.chain([0.0, 0.0], [0.05, 0.01] * 1000))
     found = rates.flops_per_second(clock=lambda: next(ticks))
     assert found.keys() == {"fp32", "bf16"}
-    assert found["fp32"] in (pytest.approx(rates.FLOPS / 0.05), pytest.approx(rates.FLOPS / 0.01))
+    assert found["fp32"] == pytest.approx(torch.get_num_threads() * rates.FLOPS / 0.01)
+
+
+def test_one_thread_is_measured_and_the_others_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = torch.get_num_threads(), []
+    monkeypatch.setattr(rates, "_pass", lambda *_: seen.append(torch.get_num_threads()))
+    rates.flops_per_second(clock=itertools.count().__next__)
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == before
 
 
 def test_a_pass_is_a_forward_and_a_backward_in_the_precision() -> None:
