@@ -6,6 +6,7 @@ micro_batch``; the tape of a size in between or beyond is then replayed exactly,
 different in kind, since dimensions of one vanish, and is traced by itself.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -143,6 +144,10 @@ class TapesOfSizes:
     """Sizes that were traced and are unlike the others."""
     rest: FamilyTape | None = None
     tokens: dict[int, int] = field(default_factory=dict)
+
+    def cover(self, sizes: Iterable[int]) -> bool:
+        """Whether something is known of all these micro-batches."""
+        return self.rest is not None or all(size in self.alone for size in sizes)
 
     def at(self, micro_batch: int) -> FamilyTape:
         """The tape to use.

@@ -24,6 +24,8 @@ from perftune.tuner.requests import workload_source
 
 TRACED_SIZES = (1, 2, 4)
 """Micro-batches that are traced, as far as the global batch has them; every other follows from the two largest."""
+MORE_SIZES = (1, 2, 4, 8, 16)
+"""Where those two do not do the same: a micro-batch of equally long samples has no mask, and a larger one has."""
 FLASH_FROM = (8, 0)
 """Compute capability from which attention has a flash kernel (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp)."""
 EAGER, SDPA = "eager", "sdpa"
@@ -103,24 +105,32 @@ def trace_variants(
     for number, (key, candidates) in enumerate(groups.items()):
         if not may_begin(number, key):
             break
-        request = trace_request(probe, survey, key, candidates)
-        update = {"optimizers": () if known else optimizers, "semantics": kind}
-        try:
-            trace = runner.trace(request.model_copy(update=update), number)
-        except WorkloadError as error:
-            found[key] = str(error)
-            continue
-        known = known or trace.optimizers  # what an optimizer does depends on the parameters, which are the same
-        found[key] = Variant(trace.model_copy(update={"optimizers": known}))
+        for sizes in (TRACED_SIZES, MORE_SIZES):
+            request = trace_request(probe, survey, key, candidates, sizes)
+            update = {"optimizers": () if known else optimizers, "semantics": kind}
+            try:
+                trace = runner.trace(request.model_copy(update=update), number)
+            except WorkloadError as error:
+                found[key] = str(error)
+                break
+            known = known or trace.optimizers  # what an optimizer does depends on the parameters, which are the same
+            variant = found[key] = Variant(trace.model_copy(update={"optimizers": known}))
+            if variant.tapes.cover(candidate.micro_batch for candidate in candidates):
+                break
     return found
 
 
-def trace_request(probe: ProbeSpec, survey: Survey, key: VariantKey, candidates: Iterable[Candidate]) -> TraceRequest:
+def trace_request(
+    probe: ProbeSpec,
+    survey: Survey,
+    key: VariantKey,
+    candidates: Iterable[Candidate],
+    traced_sizes: Sequence[int] = TRACED_SIZES,
+) -> TraceRequest:
     """The request of one variant."""
-    members = list(candidates)
-    known = sorted({candidate.micro_batch for candidate in members})
+    known = sorted({candidate.micro_batch for candidate in candidates})
     largest = known[-1]
-    sizes = known if largest in TRACED_SIZES else [size for size in TRACED_SIZES if size < largest]
+    sizes = known if largest in traced_sizes else [size for size in traced_sizes if size < largest]
     arguments: dict[str, Any] = {
         **probe.training_arguments,
         "bf16": key.is_half,

@@ -176,3 +176,22 @@ def test_parameters_that_were_frozen_while_it_was_measured_are_said(
     for note in notes:
         assert "400,000 of 1,000,000" in note
         assert "by the prediction it then needs" in note
+
+
+def test_where_two_sizes_are_unlike_larger_ones_are_traced() -> None:
+    """As where a micro-batch of two has equally long samples, and so no mask, and one of four has a mask."""
+
+    def unlike(request: TraceRequest) -> Trace:
+        made = traced(request)
+        example = made.steps[-1]
+        frees_none = example.tape.model_copy(update={"events": example.tape.events[:-1]})
+        small = example.model_copy(update={"micro_batch": 1, "tape": frees_none})
+        large = [example.model_copy(update={"micro_batch": size}) for size in request.micro_batches if size > 2]
+        return made.model_copy(update={"steps": (small, *large)})
+
+    runner = ScriptedRunner(traced=unlike)
+    prior = prior_of(runner)
+    assert isinstance(prior, Prior)
+    sizes = [request.micro_batches for request in runner.traces]
+    assert sizes == [(1, 2, 4), (1, 2, 4, 8, 16)] * 4
+    assert {one.settings["per_device_train_batch_size"] for one in prior.predicted} == {1, 2, 4, 8, 16, 32}
