@@ -31,7 +31,7 @@ All are held possible at once, each weighed by how well it explains the trials."
 HOST_FACTORS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """The same where a trace counts operators: the host's share is so many times what was predicted."""
 
-TRACED, TRACED_BATCH = 0.8, 0.4
+TRACED, TRACED_BATCH = 0.9, 0.6
 """Part of the spread of a knob's effect, and of the batch curve's, that is left where a trace predicts it."""
 RATES_KNOWN = 0.6
 """The same of precision's, where the device was measured in each."""
