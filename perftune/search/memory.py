@@ -30,9 +30,12 @@ _BASE_MEAN: dict[tuple[str, object], float] = {
     (OPTIMIZER, "paged_adamw_8bit"): -0.12, (OPTIMIZER, "adamw_torch_8bit"): -0.12,
 }  # fmt: skip
 _OTHER_SD = 0.02
-KERNELS = (0.2, 0.5)
-"""What half precision on a CPU takes more at a micro-batch of one, which sees the most lengths: mean and spread. With
-AMX it was 0.2 to 1.5 of the first peak, less in inverse proportion to the micro-batch."""
+KERNELS = ((0.0, 0.2), (0.2, 0.5))
+"""What half precision on a CPU takes more, since oneDNN compiles kernels for every length that it meets: as parts of
+the first peak, in any micro-batch, and at a micro-batch of one, in inverse proportion to it; mean and spread. It was up
+to 1.5 at one and up to 1 elsewhere, …"""
+KERNELS_OF_ATTENTION = (0.0, 0.15)
+"""… by what runs attention, of which eager multiplies most."""
 
 TRACED = 0.5
 """Part of these spreads that is left where a trace predicts the peak; nothing is left of the means."""
@@ -124,10 +127,11 @@ class MemoryModel:
             return mean, sd
         device = self._encoding.space.device
         kind = device.kind if device else "cpu"
-        mean, sd = np.zeros(len(mean)), (TRACED if self._predicted.is_complete else 1.0) * sd
-        slope = len(mean) // 2
+        num_kernels = _kernels(self._encoding).shape[1]
+        slope = (len(mean) - num_kernels) // 2
+        mean[:-num_kernels], left = 0.0, TRACED if self._predicted.is_complete else 1.0
+        sd[:-num_kernels] *= left
         mean[slope], sd[slope] = 1.0, SCALE_SD[kind]
-        mean[-1], sd[-1] = KERNELS
         sd[0] = OFFSET_SD_BYTES[kind] / self._unit
         return mean, sd
 
@@ -190,8 +194,15 @@ def _features(encoding: Encoding, size: Floats) -> Floats:
         if name != MICRO_BATCH:
             columns += [(encoding.column(name) == i).astype(float) for i in range(len(values))]
     base = np.stack(columns, axis=1)
-    kernels = _half_on_cpu(encoding) / encoding.micro_batch
-    return np.concatenate([base, base * size[:, None], kernels[:, None]], axis=1)
+    return np.concatenate([base, base * size[:, None], _kernels(encoding)], axis=1)
+
+
+def _kernels(encoding: Encoding) -> Floats:
+    """What oneDNN's kernels depend on; see `KERNELS`."""
+    is_half = _half_on_cpu(encoding)
+    attentions = encoding.values[encoding.names.index(ATTENTION)] if ATTENTION in encoding.names else ()
+    each = [is_half * (encoding.column(ATTENTION) == i) for i in range(len(attentions))]
+    return np.stack([is_half, is_half / encoding.micro_batch, *each], axis=1)
 
 
 def _half_on_cpu(encoding: Encoding) -> Floats:
@@ -211,7 +222,8 @@ def _prior(encoding: Encoding) -> tuple[Floats, Floats]:
         if name != MICRO_BATCH:
             base += [(_BASE_MEAN.get((name, value), 0.0), _BASE_SD.get(name, _OTHER_SD)) for value in values]
             slope += [(_SLOPE_MEAN.get((name, value), 0.0), _SLOPE_SD.get(name, _OTHER_SD)) for value in values]
-    both = np.array([*base, *slope, KERNELS])
+    attentions = encoding.values[encoding.names.index(ATTENTION)] if ATTENTION in encoding.names else ()
+    both = np.array([*base, *slope, *KERNELS, *[KERNELS_OF_ATTENTION] * len(attentions)])
     return both[:, 0], both[:, 1]
 
 

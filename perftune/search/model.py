@@ -19,7 +19,7 @@ MOST_ROWS = 400
 """Candidates that are looked at closely; of a larger space, those that the time model holds the most promising."""
 MOST_SCREENED = 20_000
 """Candidates whose expectation is computed; of a still larger space, a part."""
-SMALLEST_FIT = 0.05
+SMALLEST_FIT = 0.15
 """Candidates less likely to fit are not tried."""
 LIKELY_FIT = 0.7
 """While nothing has fitted, candidates more likely to are all alike in that."""
