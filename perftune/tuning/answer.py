@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from perftune.decisions import Verdict
 from perftune.records.base import Setting
 from perftune.records.candidate import ATTENTION, CHECKPOINTING, COMPILE, MICRO_BATCH, PRECISION, Candidate
 from perftune.records.recommendation import (
@@ -19,18 +21,10 @@ from perftune.records.study import Study
 from perftune.records.summary import step_interval, summarize
 from perftune.records.trial import Purpose, Trial
 from perftune.search import bounds, leader
-from perftune.tuning.comparisons import (
-    PAIRED,
-    TRAINING,
-    carrier,
-    compare,
-    describe,
-    is_worth_it,
-    line_effect,
-    runs,
-    without_each_line,
-)
-from perftune.tuning.loop import ROUNDS_TO_TELL, Verified, eval_rate
+from perftune.tuning.checks import Verified
+from perftune.tuning.comparisons import TRAINING, carrier, compare, describe, line_effect, runs, without_each_line
+from perftune.tuning.evaluating import eval_rate
+from perftune.tuning.heats import PAIRED
 from perftune.tuning.requests import candidate_arguments, environment
 from perftune.units import format_bytes, format_seconds
 
@@ -180,7 +174,7 @@ def _summary(study: Study, candidate: Candidate) -> Summary | None:
     return summarize(trials, study.probe.target.price_per_hour) if trials else None
 
 
-def _notes(study: Study, tuned: bool, verified: Verified | None) -> tuple[str, ...]:
+def _notes(study: Study, verified: Verified | None) -> tuple[str, ...]:
     notes = list(study.survey.notes)
     base_runs = runs(study, study.space.base, *TRAINING)
     if not base_runs:
@@ -197,10 +191,6 @@ def _notes(study: Study, tuned: bool, verified: Verified | None) -> tuple[str, .
     final = verified.final.measurement if verified else None
     if final is not None and final.evaluation_error is not None:
         notes.append(f"evaluation raised {final.evaluation_error}; its memory is not in the figures")
-    if not tuned and base_runs:
-        notes.append("nothing that was measured beats your own arguments by more than the noise and what matters")
-    if not tuned and base_runs and len(runs(study, study.space.base, *PAIRED)) < ROUNDS_TO_TELL:
-        notes.append("the budget was too small for enough paired runs to prove a gain; give it more trials or minutes")
     if verified is None:
         notes.append("no contender passed the final checks")
     notes += [*_frozen(study, verified), *_disturbances(study)]
@@ -242,30 +232,37 @@ def _disturbances(study: Study) -> list[str]:
     return notes
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What the race has said of the contenders, and what it would take to say more."""
+
+    verdict: Verdict | None = None
+    """None where no contender ran beside the user's own."""
+    is_search_over: bool = True
+    """Nothing is left that is likely enough to be worth a trial."""
+    needs: str | None = None
+    """What it would take to decide."""
+
+
 def recommend(
     study: Study,
     verified: Verified | None,
     ranking: Sequence[Candidate],
     rejected: Sequence[Rejection],
-    *,
-    is_final: bool = True,
+    standing: Standing | None = None,
 ) -> Recommendation:
     """The answer.
 
     Args:
         study: with all trials.
         verified: the contender that passed; None when none did.
-        ranking: contenders, best first.
-        rejected: what the loop turned down.
-        is_final: False for the best so far of an unfinished study, which no comparison has proved.
+        ranking: contenders that are better, best first, and the user's own.
+        rejected: what the checks turned down.
+        standing: of the race; None for the best so far of an unfinished study, which no comparison has proved.
     """
     base = study.space.base
-    base_runs = bool(runs(study, base, *TRAINING))
-    comparison = compare(study, verified.candidate, base) if verified else None
-    tuned = verified is not None and verified.candidate != base
-    if tuned and base_runs and is_final:
-        tuned = is_worth_it(comparison, study.probe.worthwhile)
-    chosen = verified.candidate if verified and tuned else base
+    decision = _decision(study, verified, ranking, standing)
+    chosen = verified.candidate if verified and decision is Decision.TUNED else base
     final = verified.final if verified and verified.candidate == chosen else None
     after = _summary(study, chosen)
     before = _summary(study, base) or after
@@ -278,8 +275,11 @@ def recommend(
         arguments["per_device_eval_batch_size"] = eval_batch
     final_bytes = final.measurement.memory.peak_bytes if final and final.measurement else 0
     peak_bytes = max(final_bytes, after.peak_memory_bytes)
+    verdict = standing.verdict if standing else None
+    best = _candidate(study, verdict.best) if verdict else None
+    compared = chosen if chosen != base else best
     return Recommendation(
-        decision=Decision.TUNED if tuned else Decision.KEEP_YOURS,
+        decision=decision,
         candidate=chosen,
         arguments=arguments,
         attn_implementation=str(attention) if attention != base.settings.get(ATTENTION) else None,
@@ -287,12 +287,33 @@ def recommend(
         lines=tuned_lines(study, chosen),
         before=before,
         after=after,
-        comparison=comparison,
+        comparison=compare(study, compared, base) if compared else None,
         loss_check=verified.loss_check if verified else None,
         final_trial=final.number if final else None,
         headroom_bytes=study.space.memory_limit_bytes - peak_bytes,
         runners_up=tuple(candidate for candidate in ranking if candidate != chosen)[:3],
         rejected=rejections(study, chosen, rejected),
         eval_batch_size=eval_batch,
-        notes=_notes(study, tuned, verified),
+        notes=_notes(study, verified),
+        chance_better=verdict.chance if verdict and compared == best else None,
+        best_so_far=best if decision is Decision.NOT_DECIDED else None,
+        needs=standing.needs if standing and decision is Decision.NOT_DECIDED else None,
     )
+
+
+def _decision(
+    study: Study, verified: Verified | None, ranking: Sequence[Candidate], standing: Standing | None
+) -> Decision:
+    """Tuned: it ran, was better and passed. Keep yours: nothing is better, found and not for want of time."""
+    base = study.space.base
+    if verified is not None and verified.candidate != base:
+        return Decision.TUNED
+    was_rejected = any(candidate != base for candidate in ranking)
+    if standing is None or was_rejected:
+        return Decision.KEEP_YOURS
+    is_open = standing.verdict is not None and standing.verdict.is_open
+    return Decision.KEEP_YOURS if standing.is_search_over and not is_open else Decision.NOT_DECIDED
+
+
+def _candidate(study: Study, key: str) -> Candidate | None:
+    return next((trial.candidate for trial in study.trials if trial.candidate.key == key), None)

@@ -1,5 +1,6 @@
 """What the loop tells while it runs; a live view listens, a test records."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from perftune.records.study import Study
@@ -10,7 +11,7 @@ class Observer(Protocol):
     """Is told of everything, in order."""
 
     def on_phase(self, phase: str, text: str) -> None:
-        """A phase begins: ``survey``, ``predict``, ``search``, ``race``, ``explain``, ``simplify``, ``verify``,
+        """A phase begins: ``survey``, ``search``, ``race``, ``explain``, ``simplify``, ``verify``,
         ``evaluation`` or ``done``."""
 
     def on_survey(self, study: Study) -> None:
@@ -18,6 +19,9 @@ class Observer(Protocol):
 
     def on_trial_start(self, study: Study, request: TrialRequest) -> None:
         """A trial begins."""
+
+    def on_heat_start(self, study: Study, requests: Sequence[TrialRequest]) -> None:
+        """Trials that take turns begin, all together."""
 
     def on_heartbeat(self, heartbeat: Heartbeat) -> None:
         """The running trial is alive."""
@@ -39,6 +43,9 @@ class SilentObserver:
         """Ignore."""
 
     def on_trial_start(self, study: Study, request: TrialRequest) -> None:
+        """Ignore."""
+
+    def on_heat_start(self, study: Study, requests: Sequence[TrialRequest]) -> None:
         """Ignore."""
 
     def on_heartbeat(self, heartbeat: Heartbeat) -> None:

@@ -1,7 +1,9 @@
 """A probe and a folder to a finished study with its files: opened or gone on with, run phase by phase, written."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,9 +19,9 @@ from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
 from perftune.renderers import html, markdown
-from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space, leader, winner
-from perftune.tuning.answer import recommend
-from perftune.tuning.comparisons import compare, is_worth_it, runs
+from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space
+from perftune.tuning.answer import Standing, recommend
+from perftune.tuning.checks import Verified, verify
 from perftune.tuning.directory import (
     STUDY,
     differences,
@@ -28,11 +30,16 @@ from perftune.tuning.directory import (
     refuse_if_different,
     stored_study,
 )
-from perftune.tuning.loop import Loop, Verified
+from perftune.tuning.evaluating import find_eval_batch
+from perftune.tuning.loop import Loop, seconds_text
 from perftune.tuning.observer import Observer, SilentObserver
-from perftune.tuning.prior import trace_prior
+from perftune.tuning.prior import PriorTracer
+from perftune.tuning.racing import LEAST_HEATS, MOST_ROUNDS, heat_seconds, race, verdict
 from perftune.tuning.requests import workload_source
 from perftune.tuning.run_folder import OUTPUTS
+from perftune.tuning.searching import search
+from perftune.tuning.spending import Spending
+from perftune.units import format_seconds
 from perftune.tuning.traces import tracing_runner
 
 
@@ -69,6 +76,7 @@ def probe_study(
     force: bool = False,
     prior: bool = True,
     runner: RunnerFactory = tracing_runner,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Study:
     """Run a probe to its recommendation, going on where an earlier run of the same command stopped.
 
@@ -81,6 +89,7 @@ def probe_study(
         prior: predict memory and speed from traces first, so that fewer trials are needed; what is recommended is
             measured in any case. A study that goes on keeps what it has.
         runner: makes what runs trials, from the folder.
+        clock: monotonic seconds; the budget is counted on it.
 
     Raises:
         StudyMismatchError: the folder holds a study of another probe, device or software.
@@ -91,7 +100,9 @@ def probe_study(
         KeyboardInterrupt: the user stopped it; what was measured is written.
     """
     try:
-        return _probe_study(probe, directory, strategy, observer or SilentObserver(), force, prior, runner)
+        spending = Spending(probe.budget, clock=clock)
+        opening = Opening(probe, directory, strategy, observer or SilentObserver(), force, prior, spending)
+        return _probe_study(opening, runner)
     except OSError as error:
         raise OutputWriteError(
             f"{error.filename or directory}: cannot be written ({error.strerror or error}). Mend that and run the same "
@@ -99,36 +110,49 @@ def probe_study(
         ) from error
 
 
-def _probe_study(
-    probe: ProbeSpec,
-    directory: Path,
-    strategy: str,
-    observer: Observer,
-    force: bool,
-    prior: bool,
-    runner: RunnerFactory,
-) -> Study:
-    if force and directory.exists():
+@dataclass(frozen=True)
+class Opening:
+    """What a study begins, or goes on, with."""
+
+    probe: ProbeSpec
+    directory: Path
+    strategy: str
+    observer: Observer
+    force: bool
+    prior: bool
+    spending: Spending
+
+
+def _probe_study(opening: Opening, runner: RunnerFactory) -> Study:
+    directory = opening.directory
+    if opening.force and directory.exists():
         with runner(directory):  # it has the folder to itself, so nothing is moved from under another perftune
             move_aside(directory)
     with runner(directory) as running:
         for name in (STUDY, *OUTPUTS):
             remove_unfinished(directory / name)
-        stored = stored_study(directory)
-        if stored is None:
-            refuse_foreign_trials(directory)
-        else:
-            refuse_if_different(differences(stored, probe, strategy), directory)
-        observer.on_phase("survey", "building the workload once, reading its data")
+        study = _opened(opening, running)
+        wants_prior = opening.prior and opening.strategy == MODEL and not study.trials
+        tracer = PriorTracer(study.probe, study.survey, study.space, running) if wants_prior else None
+        return _run(study, opening, running, tracer)
+
+
+def _opened(opening: Opening, running: Runner) -> Study:
+    """The study in the folder, or a new one."""
+    probe, directory, strategy = opening.probe, opening.directory, opening.strategy
+    stored = stored_study(directory)
+    if stored is None:
+        refuse_foreign_trials(directory)
+    else:
+        refuse_if_different(differences(stored, probe, strategy), directory)
+        opening.spending.resume(stored.spent_seconds, stored.phase_seconds)
+    opening.observer.on_phase("survey", "building the workload once, reading its data")
+    with opening.spending.phase("survey"):
         survey = _survey(running, probe)
-        if stored is not None:
-            refuse_if_different(differences(stored, probe, strategy, survey), directory)
-            study = stored.model_copy(update={"probe": probe, "interrupted": False})
-        else:
-            study = _new_study(probe, survey, strategy)
-            if prior and strategy == MODEL:
-                study = _with_prior(study, running, observer)
-        return _run(study, directory, running, _strategy(strategy, probe), observer)
+    if stored is None:
+        return _new_study(probe, survey, strategy)
+    refuse_if_different(differences(stored, probe, strategy, survey), directory)
+    return stored.model_copy(update={"probe": probe, "interrupted": False})
 
 
 def _device_kind(probe: ProbeSpec) -> str:
@@ -176,34 +200,27 @@ def _new_study(probe: ProbeSpec, survey: Survey, strategy: str) -> Study:
     )
 
 
-def _with_prior(study: Study, runner: Runner, observer: Observer) -> Study:
-    """Traces need no trial; where they do not work, the study goes on without and says so."""
-    observer.on_phase("predict", "tracing the step on shapes, to know what may fit before anything is tried")
-    prior = trace_prior(study.probe, study.survey, study.space, runner)
-    if isinstance(prior, str):
-        notes = (*study.survey.notes, f"nothing was predicted before the first trial: {prior}")
-        return study.model_copy(update={"survey": study.survey.model_copy(update={"notes": notes})})
-    return study.model_copy(update={"space": study.space.model_copy(update={"prior": prior})})
-
-
 def _strategy(name: str, probe: ProbeSpec) -> Strategy:
     if name == MODEL:
         return ModelSearch(probe.seed, worthwhile=probe.worthwhile)
     return STRATEGIES[name](probe.seed)
 
 
-def _run(study: Study, directory: Path, runner: Runner, strategy: Strategy, observer: Observer) -> Study:
-    loop = Loop(study, directory, runner, strategy, observer)
-    save_study(study, directory / STUDY)
+def _run(study: Study, opening: Opening, runner: Runner, tracer: PriorTracer | None) -> Study:
+    directory, observer = opening.directory, opening.observer
+    strategy = _strategy(opening.strategy, study.probe)
+    loop = Loop(study, directory, runner, strategy, observer, opening.spending)
+    loop.save()
     _adopt(loop, runner)
     observer.on_survey(loop.study)
     if loop.study.recommendation is None:
         try:
-            recommendation = _answer(loop)
+            recommendation = _answer(loop, tracer)
         except KeyboardInterrupt:
             _write_interrupted(loop, directory)
             raise
         loop.study = loop.study.model_copy(update={"recommendation": recommendation})
+        loop.save()
     _write_answer(loop.study, directory, runner)
     observer.on_done(loop.study)
     return loop.study
@@ -216,29 +233,48 @@ def _adopt(loop: Loop, runner: Runner) -> None:
         number += 1
 
 
-def _ranking(study: Study, racers: Sequence[Candidate]) -> list[Candidate]:
-    """Contenders that are worth it, best first by the race, or by the search without one; the user's own last."""
-    objective = study.probe.objective
-    first = winner(study.space, racers, study.trials, objective) or racers[0]
-    raced = [candidate for candidate in racers if candidate not in (first, study.space.base)]
-    ordered = [first, *(candidate for candidate in raced if candidate != first)]
-    base_runs = bool(runs(study, study.space.base, Purpose.SEARCH, Purpose.RACE))
-    better = [
-        candidate
-        for candidate in ordered
-        if not base_runs or is_worth_it(compare(study, candidate, study.space.base), study.probe.worthwhile)
-    ]
-    return [candidate for candidate in better if candidate != study.space.base] + [study.space.base]
+def ranking(study: Study, racers: Sequence[Candidate]) -> list[Candidate]:
+    """Contenders that are better than the user's own, best first, and the user's own last.
+
+    Where the user's own do not run, all that do, best guess first.
+    """
+    base = study.space.base
+    if base not in racers:
+        best = verdict(study, racers)
+        return sorted(racers, key=lambda candidate: best is None or candidate.key != best.best)
+    better: list[Candidate] = []
+    left = list(racers)
+    while (said := verdict(study, left)) is not None and said.is_tuned:
+        best_now = next(candidate for candidate in left if candidate.key == said.best)
+        better.append(best_now)
+        left.remove(best_now)
+    return [*better, base]
 
 
-def _answer(loop: Loop) -> Recommendation:
-    loop.search()
-    racers = loop.race()
-    ranking = _ranking(loop.study, racers)
-    verified = loop.verify(ranking)
+def _answer(loop: Loop, tracer: PriorTracer | None) -> Recommendation:
+    search(loop, tracer)
+    racers = race(loop)
+    ranked = ranking(loop.study, racers)
+    verified = verify(loop, ranked)
     if verified is not None:
-        loop.find_eval_batch(verified.candidate)
-    return recommend(loop.study, verified, ranking, loop.rejected)
+        find_eval_batch(loop, verified.candidate)
+    return recommend(loop.study, verified, ranked, loop.rejected, standing(loop, racers))
+
+
+def standing(loop: Loop, racers: Sequence[Candidate]) -> Standing:
+    """Where the race stands when there is no time left, and what would decide it."""
+    study = loop.study
+    said = verdict(study, racers)
+    proposed = loop.strategy.propose(study.space, study.trials, study.probe.objective)
+    pair = [candidate for candidate in racers if said is None or candidate.key in (said.best, study.space.base.key)]
+    if said is not None and said.is_open:
+        seconds = (said.more_heats or 1) * heat_seconds(loop, pair[:2], MOST_ROUNDS)
+        needs = f"about {seconds_text(seconds)} more would tell"
+    elif said is None and len(racers) > 1:
+        needs = f"about {seconds_text(LEAST_HEATS * heat_seconds(loop, pair[:2], MOST_ROUNDS))} more would tell"
+    else:
+        needs = f"candidates that may be faster were not tried; a trial takes about {format_seconds(loop.trial_seconds())}"
+    return Standing(said, is_search_over=proposed is None and (said is not None or len(racers) < 2), needs=needs)
 
 
 def _write_answer(study: Study, directory: Path, runner: Runner) -> None:
@@ -267,11 +303,11 @@ def _write_interrupted(loop: Loop, directory: Path) -> None:
     """The best so far, said to be no more than that; the study goes on with the same command."""
     study = loop.study.model_copy(update={"interrupted": True})
     save_study(study, directory / STUDY)
-    best = leader(study.space, study.trials, study.probe.objective)
+    best = loop.leader()
     if best is None:
         return
     trial = next(trial for trial in reversed(study.completed(Purpose.SEARCH, Purpose.RACE)) if trial.candidate == best)
-    recommendation = recommend(study, Verified(best, None, trial), [best], loop.rejected, is_final=False)
+    recommendation = recommend(study, Verified(best, None, trial), [best], loop.rejected)
     notes = ("interrupted: the best so far, which ran but passed no final check", *recommendation.notes)
     partial = study.model_copy(
         update={"recommendation": recommendation.model_copy(update={"notes": notes, "final_trial": None})}

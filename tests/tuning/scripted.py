@@ -1,7 +1,7 @@
 """A runner that answers from made-up physics, so that whole studies run in a moment and always the same."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ import yaml
 
 from perftune.errors import WorkloadError
 from perftune.records.candidate import PRECISION, Candidate
+from perftune.isolation.heat import GoesOn, TurnPlan
+from perftune.records.heat import TurnTaken
 from perftune.records.device import Device, Telemetry, Versions
 from perftune.records.probe import Budget, ProbeSpec, Target
 from perftune.records.survey import Survey, SurveyRequest, WorstSample
@@ -21,6 +23,7 @@ from perftune.records.trial import (
     Measurement,
     MemoryPeak,
     Outcome,
+    Slice,
     Steps,
     Trial,
     TrialRequest,
@@ -64,6 +67,16 @@ class Physics:
 
 
 @dataclass
+class FakeClock:
+    """Goes on as trials are run."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass
 class ScriptedRunner:
     """Keeps every request; the same physics always gives the same study."""
 
@@ -77,6 +90,7 @@ class ScriptedRunner:
     num_trainable_parameters: int | None = None
     interrupt_at: int | None = None
     requests: list[TrialRequest] = field(default_factory=list)
+    clock: FakeClock = field(default_factory=FakeClock)
     finished: dict[int, Trial] = field(default_factory=dict)
     read_back: dict[str, Any] = field(default_factory=dict)
 
@@ -108,11 +122,14 @@ class ScriptedRunner:
         if self.interrupt_at is not None and len(self.requests) >= self.interrupt_at:
             raise KeyboardInterrupt
         self.requests.append(request)
+        self.clock.seconds += 0.01
         if on_heartbeat is not None:
             on_heartbeat(Heartbeat(phase="train", num_steps=1, step_seconds=0.1, memory_bytes=100))
         failure = self._memory_failure(request) or self.fault(request)
         measurement = None if failure else self._measurement(request)
+        self.clock.seconds += self._wall_seconds(request, measurement)
         return Trial(
+            heat=request.heat,
             number=request.number,
             purpose=request.purpose,
             candidate=request.candidate,
@@ -121,6 +138,40 @@ class ScriptedRunner:
             failure=failure,
             wall_seconds=self._wall_seconds(request, measurement),
         )
+
+    def run_in_turns(
+        self,
+        requests: Sequence[TrialRequest],
+        plan: TurnPlan,
+        goes_on: GoesOn,
+        on_heartbeat: Callable[[Heartbeat], None] | None = None,
+    ) -> list[Trial]:
+        """Slices of one step; who fails is out, and the others go on."""
+        heat = requests[0].number
+        begun = [self.run(request.model_copy(update={"heat": heat}), on_heartbeat) for request in requests]
+        alive = [trial.number for trial in begun if trial.measurement is not None]
+        num_rounds = 0
+        while num_rounds < plan.max_rounds and len(alive) > 1:
+            num_rounds += 1
+            begun_slice = Slice(round=num_rounds - 1, first_step=0, num_steps=1, begun_monotonic_seconds=0.0)
+            turn = {number: TurnTaken(slice=begun_slice, step_seconds=(1.0,)) for number in alive}
+            if len(goes_on([turn] * num_rounds)) < 2:
+                break
+        return [self._in_turns(trial, request, plan, num_rounds) for trial, request in zip(begun, requests, strict=True)]
+
+    def _in_turns(self, trial: Trial, request: TrialRequest, plan: TurnPlan, num_rounds: int) -> Trial:
+        if trial.measurement is None:
+            return trial
+        count = plan.warmup_steps + num_rounds
+        measurement = self._measurement(request.model_copy(update={"exact_steps": count}))
+        slices = tuple(
+            Slice(round=n, first_step=plan.warmup_steps + n, num_steps=1, begun_monotonic_seconds=float(n))
+            for n in range(num_rounds)
+        )
+        measurement = measurement.model_copy(update={"slices": slices, "num_warmup_steps": plan.warmup_steps})
+        wall = self._wall_seconds(request, measurement)
+        self.clock.seconds += wall - trial.wall_seconds
+        return trial.model_copy(update={"measurement": measurement, "wall_seconds": wall})
 
     def _wall_seconds(self, request: TrialRequest, measurement: Measurement | None) -> float:
         compiling = self.physics.compile_seconds if request.candidate.settings.get("torch_compile") else 0.0
