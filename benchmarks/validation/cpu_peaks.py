@@ -25,13 +25,12 @@ from perftune.plan.tapes import constant
 from perftune.records.candidate import MICRO_BATCH
 from perftune.records.survey import SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
-from perftune.spec import load_probe
+from perftune.spec import load_probe, workload_source
 from perftune.trials.arguments import training_arguments
 from perftune.trials.protocol import PRELOAD_TO_TRACE
 from perftune.trials.runner import ForkServerRunner
 from perftune.trials.workload import build_trainer
 from perftune.trials.worst_batch import Source, train_source
-from perftune.tuner.requests import workload_source
 from perftune.units import MIB
 
 PROBES = Path(__file__).parents[2] / "probes"

@@ -24,7 +24,7 @@ from benchmarks.validation.predict import gpu_of, grouped, has_flash, precision,
 from benchmarks.validation.rows import Row, load_rows, usable
 from benchmarks.validation.score import Errors, summary
 from benchmarks.validation.tables import table
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.plan.calibration import TimeConstants
 from perftune.plan.estimate import Variant
 from perftune.plan.roofline import MicroStep, Roofline, Seconds, micro_step, optimizer_step

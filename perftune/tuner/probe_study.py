@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from perftune.devices import host
 from perftune.emit import training_args_json, training_args_yaml
 from perftune.errors import DeviceError, OutputWriteError, WorkloadError
+from perftune.planning.traces import tracing_runner
 from perftune.records.candidate import Candidate
 from perftune.records.probe import ProbeSpec
 from perftune.records.recommendation import Recommendation
@@ -18,6 +19,7 @@ from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
 from perftune.renderers import html, markdown
 from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space, leader, winner
+from perftune.spec import workload_source
 from perftune.tuner.answer import recommend
 from perftune.tuner.comparisons import compare, is_worth_it, runs
 from perftune.tuner.directory import (
@@ -31,9 +33,7 @@ from perftune.tuner.directory import (
 from perftune.tuner.loop import Loop, Verified
 from perftune.tuner.observer import Observer, SilentObserver
 from perftune.tuner.prior import trace_prior
-from perftune.tuner.requests import workload_source
 from perftune.tuner.run_folder import OUTPUTS
-from perftune.tuner.traces import tracing_runner
 
 
 class Runner(Protocol):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from perftune.devices.catalogue import find_gpus, load_catalogue
+from perftune.catalogue import find_gpus, load_catalogue
 from perftune.errors import ProbeFileError, WorkloadError
+from perftune.planning import plan
+from perftune.planning.traces import tracing_runner, variant_key
 from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, OPTIMIZER, PRECISION, Candidate
 from perftune.records.device import Device
 from perftune.records.estimate import Estimate, Plan
@@ -17,8 +19,6 @@ from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
 from perftune.spec import load_probe
 from perftune.trials.runner import ForkServerRunner
-from perftune.tuner.planning import plan
-from perftune.tuner.traces import tracing_runner, variant_key
 
 TINY = Path(__file__).parents[1] / "trials" / "workloads" / "tiny.py"
 PROBE = """
