@@ -1,6 +1,5 @@
 """Two candidates of a study to how much better one is, from the heats in which they ran beside one another. Pure."""
 
-from collections.abc import Sequence
 from statistics import median
 
 from perftune import decisions
@@ -83,5 +82,3 @@ def describe(candidate: Candidate, base: Candidate) -> str:
     """What a candidate changes of the user's own arguments, in one line."""
     changed = [f"{knob}={value}" for knob, value in candidate.settings.items() if base.settings.get(knob) != value]
     return ", ".join(changed) or "your own arguments"
-
-

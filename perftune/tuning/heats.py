@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from perftune.records.candidate import Candidate
+from perftune.records.heat import undisturbed_seconds
 from perftune.records.probe import Objective
 from perftune.records.study import Study
 from perftune.records.summary import steady
 from perftune.records.trial import Measurement, Purpose, Slice, Trial
-from perftune.records.heat import undisturbed_seconds
 
 PAIRED = (Purpose.RACE, Purpose.ABLATION)
 """Trials that are run beside others: in turns, or one after the other where they do not fit side by side."""

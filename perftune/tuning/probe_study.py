@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from perftune.devices import host
 from perftune.emit import training_args_json, training_args_yaml
 from perftune.errors import DeviceError, OutputWriteError, WorkloadError
+from perftune.planning.traces import tracing_runner
 from perftune.records.candidate import Candidate
 from perftune.records.probe import ProbeSpec
 from perftune.records.recommendation import Recommendation
@@ -20,6 +21,7 @@ from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
 from perftune.renderers import html, markdown
 from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space
+from perftune.spec import workload_source
 from perftune.tuning.answer import Standing, recommend
 from perftune.tuning.checks import Verified, verify
 from perftune.tuning.directory import (
@@ -40,7 +42,6 @@ from perftune.tuning.run_folder import OUTPUTS
 from perftune.tuning.searching import search
 from perftune.tuning.spending import Spending
 from perftune.units import format_seconds
-from perftune.tuning.traces import tracing_runner
 
 
 class Runner(Protocol):
@@ -273,7 +274,9 @@ def standing(loop: Loop, racers: Sequence[Candidate]) -> Standing:
     elif said is None and len(racers) > 1:
         needs = f"about {seconds_text(LEAST_HEATS * heat_seconds(loop, pair[:2], MOST_ROUNDS))} more would tell"
     else:
-        needs = f"candidates that may be faster were not tried; a trial takes about {format_seconds(loop.trial_seconds())}"
+        needs = (
+            f"candidates that may be faster were not tried; a trial takes about {format_seconds(loop.trial_seconds())}"
+        )
     return Standing(said, is_search_over=proposed is None and (said is not None or len(racers) < 2), needs=needs)
 
 

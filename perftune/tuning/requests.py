@@ -1,15 +1,15 @@
 """A study, a candidate and a purpose to the request of one trial. Pure."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 from perftune.devices.cuda_allocator import allocator_environment
 from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, WORKERS, Candidate
 from perftune.records.probe import Objective, ProbeSpec
 from perftune.records.study import Study
-from perftune.records.trial import Purpose, StopRule, Trial, TrialRequest, WorkloadSource
+from perftune.records.trial import Purpose, StopRule, Trial, TrialRequest
 from perftune.search import give_up_step_seconds
+from perftune.spec import workload_source
 
 LEAST_SECONDS = 60.0
 """A trial may take so long in any case: importing, building and one step on a slow machine."""
@@ -40,17 +40,6 @@ STOP_RULES = {
 """How long a trial looks, by what it is for."""
 PROOFS = (Purpose.LOSS, Purpose.FINAL)
 """What has to end before there is an answer: never cut short for being slow."""
-
-
-def workload_source(probe: ProbeSpec) -> WorkloadSource:
-    """What trains, as a child process needs it."""
-    path = Path(probe.source_path)
-    return WorkloadSource(
-        build=probe.build,
-        model=probe.workload.model_dump(mode="json") if probe.workload else None,
-        working_directory=str(path.parent if path.is_absolute() else Path.cwd()),
-        trust_remote_code=probe.trust_remote_code,
-    )
 
 
 def candidate_arguments(study: Study, candidate: Candidate) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from perftune.errors import WorkloadError
-from perftune.records.candidate import PRECISION, Candidate
 from perftune.isolation.heat import GoesOn, TurnPlan
-from perftune.records.heat import TurnTaken
+from perftune.records.candidate import PRECISION, Candidate
 from perftune.records.device import Device, Telemetry, Versions
+from perftune.records.heat import TurnTaken
 from perftune.records.probe import Budget, ProbeSpec, Target
 from perftune.records.survey import Survey, SurveyRequest, WorstSample
 from perftune.records.trace import Trace, TraceRequest
@@ -157,7 +157,9 @@ class ScriptedRunner:
             turn = {number: TurnTaken(slice=begun_slice, step_seconds=(1.0,)) for number in alive}
             if len(goes_on([turn] * num_rounds)) < 2:
                 break
-        return [self._in_turns(trial, request, plan, num_rounds) for trial, request in zip(begun, requests, strict=True)]
+        return [
+            self._in_turns(trial, request, plan, num_rounds) for trial, request in zip(begun, requests, strict=True)
+        ]
 
     def _in_turns(self, trial: Trial, request: TrialRequest, plan: TurnPlan, num_rounds: int) -> Trial:
         if trial.measurement is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from perftune.errors import WorkloadError
+from perftune.planning.traces import variant_key
 from perftune.records.beside import absolute_errors, beside
 from perftune.records.device import Device
 from perftune.records.prior import Prior
@@ -14,7 +15,6 @@ from perftune.records.trial import Purpose
 from perftune.search import build_space
 from perftune.tuning import probe_study
 from perftune.tuning.prior import MIN_SECONDS, trace_prior
-from perftune.tuning.traces import variant_key
 from perftune.units import GIB
 from tests.plan.test_estimate import with_work
 from tests.tuning.scripted import ScriptedRunner, probe, survey
