@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 
 from perftune.devices import TrainingDevice, training_device
-from perftune.records.study import write_atomically
+from perftune.files import write_atomically
 from perftune.records.trial import Failure, Measurement, Outcome, TrialRequest, TrialResult
 from perftune.trials.heartbeat import HeartbeatFile
 from perftune.trials.measure import measure

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from perftune.errors import IsolationError, OutputExistsError, WorkloadError
-from perftune.records.study import write_atomically
+from perftune.files import write_atomically
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
 from perftune.records.trace import Trace, TraceRequest, TraceResult
 from perftune.records.trial import Failure, Heartbeat, Trial, TrialRequest

@@ -12,6 +12,7 @@ from typing import Any, cast
 from transformers import Trainer, TrainingArguments
 
 from perftune.devices import host, training_device
+from perftune.files import write_atomically
 from perftune.records.base import Setting
 from perftune.records.candidate import (
     ATTENTION,
@@ -21,7 +22,6 @@ from perftune.records.candidate import (
     PRECISION,
 )
 from perftune.records.device import Device
-from perftune.records.study import write_atomically
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
 from perftune.trials.accumulation import loss_ignores_accumulation
 from perftune.trials.arguments import field_names, installed_name, training_arguments

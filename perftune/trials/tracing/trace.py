@@ -27,8 +27,8 @@ from transformers import Trainer
 import perftune
 from perftune.devices import training_device
 from perftune.errors import WorkloadError
+from perftune.files import write_atomically
 from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH
-from perftune.records.study import write_atomically
 from perftune.records.trace import Trace, TracedOptimizer, TracedStep, TraceRequest, TraceResult
 from perftune.trials.arguments import installed_name, training_arguments
 from perftune.trials.batches import batch_size
