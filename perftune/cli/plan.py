@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from perftune.cli.shown import show
+from perftune.cli.console import show
 
 PIPE_WIDTH = 140
 """Columns of the tables in a log or a pipe."""

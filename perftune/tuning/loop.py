@@ -16,6 +16,23 @@ from perftune.tuning.directory import STUDY, save_study
 from perftune.tuning.observer import Observer
 from perftune.tuning.requests import trial_request
 from perftune.tuning.spending import Spending
+from perftune.records.recommendation import LossCheck, Rejection
+from perftune.records.trial import Outcome, Purpose, Trial
+from perftune.search import Strategy, contenders, give_up_step_seconds, leader, next_in_race, winner
+from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, scaled_by_accumulation
+from perftune.search.strategy import fits
+from perftune.tuning.comparisons import (
+    PAIRED,
+    TRAINING,
+    compare,
+    describe,
+    is_idle,
+    is_worth_it,
+    runs,
+    without_each_line,
+)
+from perftune.tuning.directory import STUDY
+from perftune.tuning.study_file import save_study
 
 FINAL_COST = 1.5
 """The final trial also evaluates and saves: about so many times the wall seconds of a trial of the search."""

@@ -11,11 +11,12 @@ from typing import Any, Protocol
 from perftune.devices import host
 from perftune.emit import training_args_json, training_args_yaml
 from perftune.errors import DeviceError, OutputWriteError, WorkloadError
+from perftune.files import remove_unfinished, write_atomically
 from perftune.planning.traces import tracing_runner
 from perftune.records.candidate import Candidate
 from perftune.records.probe import ProbeSpec
 from perftune.records.recommendation import Recommendation
-from perftune.records.study import Study, remove_unfinished, save_study, write_atomically
+from perftune.records.study import Study
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
@@ -42,6 +43,7 @@ from perftune.tuning.run_folder import OUTPUTS
 from perftune.tuning.searching import search
 from perftune.tuning.spending import Spending
 from perftune.units import format_seconds
+from perftune.tuning.study_file import save_study
 
 
 class Runner(Protocol):
