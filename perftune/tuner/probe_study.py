@@ -17,7 +17,7 @@ from perftune.records.study import Study
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
-from perftune.renderers import html, markdown
+from perftune.reports import html, markdown, study_document
 from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space, leader, winner
 from perftune.tuner.answer import recommend
 from perftune.tuner.comparisons import compare, is_worth_it, runs
@@ -250,8 +250,9 @@ def _write_answer(study: Study, directory: Path, runner: Runner) -> None:
     save_study(study, directory / STUDY)
     write_atomically(directory / "training_args.yaml", text)
     write_atomically(directory / "training_args.json", training_args_json(study))
-    write_atomically(directory / "report.md", markdown.render(study))
-    write_atomically(directory / "report.html", html.render(study))
+    document = study_document(study)
+    write_atomically(directory / "report.md", markdown.render(document))
+    write_atomically(directory / "report.html", html.render(document))
 
 
 def _check_round_trip(study: Study, read: dict[str, Any]) -> None:
