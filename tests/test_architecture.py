@@ -11,13 +11,14 @@ import perftune
 
 ROOT = Path(perftune.__file__).parent
 LAYERS: list[set[str]] = [
-    {"errors", "units", "statistics", "decisions", "files", "task_folder"},
+    {"errors", "units", "statistics", "intervals", "heats", "decisions", "files", "task_folder"},
     {"records"},
     {"devices", "catalogue"},
     {"workloads"},
     {"measuring", "tracing"},
     {"surveying", "profiling"},
-    {"isolation", "search", "plan", "spec", "emit", "gate", "reports", "renderers"},
+    {"isolation", "search", "plan", "spec", "gate", "reports"},
+    {"emit"},
     {"planning"},
     {"tuning"},
     {"api", "cli", "pytest_plugin"},

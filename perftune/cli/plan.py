@@ -66,9 +66,9 @@ def plan(
     if as_json:
         typer.echo(made.model_dump_json(indent=2))
     else:
-        from perftune.renderers import plan_terminal
+        from perftune.reports import plan_document, terminal
 
-        show(plan_terminal.summary(made, num_rows=rows), PIPE_WIDTH)
+        show(terminal.render(plan_document(made, num_rows=rows)), PIPE_WIDTH)
 
 
 def _silent(_: str) -> None:

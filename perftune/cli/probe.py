@@ -91,9 +91,9 @@ def _show(study: "Study", directory: Path, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(answer(study, directory), indent=2))
         return
-    from perftune.renderers import terminal
+    from perftune.reports import study_document, terminal
 
-    show(terminal.summary(study, directory), PIPE_WIDTH)
+    show(terminal.render(study_document(study, directory)), PIPE_WIDTH)
 
 
 def answer(study: "Study", directory: Path) -> dict[str, Any]:

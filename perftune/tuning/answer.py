@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from perftune.decisions import Verdict
+from perftune.decisions import Answer, Verdict
 from perftune.records.base import Setting
 from perftune.records.candidate import ATTENTION, CHECKPOINTING, COMPILE, MICRO_BATCH, PRECISION, Candidate
 from perftune.records.recommendation import (
@@ -276,7 +276,7 @@ def recommend(
     final_bytes = final.measurement.memory.peak_bytes if final and final.measurement else 0
     peak_bytes = max(final_bytes, after.peak_memory_bytes)
     verdict = standing.verdict if standing else None
-    best = _candidate(study, verdict.best) if verdict else None
+    best = _candidate(study, verdict.best) if verdict and verdict.best else None
     compared = chosen if chosen != base else best
     return Recommendation(
         decision=decision,
@@ -311,7 +311,7 @@ def _decision(
     was_rejected = any(candidate != base for candidate in ranking)
     if standing is None or was_rejected:
         return Decision.KEEP_YOURS
-    is_open = standing.verdict is not None and standing.verdict.is_open
+    is_open = standing.verdict is not None and standing.verdict.answer is Answer.NOT_DECIDED
     return Decision.KEEP_YOURS if standing.is_search_over and not is_open else Decision.NOT_DECIDED
 
 

@@ -1,4 +1,4 @@
-"""Contenders, best first, to the one that may be recommended: its loss follows, and a fresh run of it has room for all."""
+"""Contenders, best first, to the one that may be recommended: its loss follows, and a fresh run has room for all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

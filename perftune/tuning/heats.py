@@ -1,9 +1,10 @@
-"""A study's trials in turns to heats of rounds, as decisions take them: how good each contender was in each round. Pure."""
+"""A study's trials to heats of rounds, as decisions take them: how good each contender was in each round. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 
+from perftune.heats import Heat
 from perftune.records.candidate import Candidate
 from perftune.records.heat import undisturbed_seconds
 from perftune.records.probe import Objective
@@ -13,9 +14,6 @@ from perftune.records.trial import Measurement, Purpose, Slice, Trial
 
 PAIRED = (Purpose.RACE, Purpose.ABLATION)
 """Trials that are run beside others: in turns, or one after the other where they do not fit side by side."""
-
-Heat = Mapping[str, Sequence[float | None]]
-"""Candidate's key -> natural logarithm of how good it was, one value a round."""
 
 
 def heats(study: Study, purposes: Sequence[Purpose] = PAIRED) -> list[Heat]:

@@ -1,4 +1,4 @@
-"""A winner to the same without the lines that do nothing: each is taken back in turn, beside the winner and the user's."""
+"""A winner to the same without the lines that do nothing: each is taken back, beside the winner and the user's own."""
 
 from collections.abc import Sequence
 
@@ -53,4 +53,4 @@ def _is_as_good(loop: Loop, simpler: Candidate, candidate: Candidate) -> bool:
     base = study.space.base.key
     if not any(base in heat for heat in heats(study)):
         return True
-    return decisions.decide(heats(study), [simpler.key], base, worthwhile).is_tuned
+    return decisions.decide(heats(study), [simpler.key], base, worthwhile).answer is decisions.Answer.TUNED

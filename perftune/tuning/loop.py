@@ -12,26 +12,10 @@ from perftune.records.recommendation import Rejection
 from perftune.records.study import Study
 from perftune.records.trial import Purpose, Trial
 from perftune.search import Strategy, leader
-from perftune.tuning.directory import STUDY, save_study
+from perftune.tuning.directory import STUDY
 from perftune.tuning.observer import Observer
 from perftune.tuning.requests import trial_request
 from perftune.tuning.spending import Spending
-from perftune.records.recommendation import LossCheck, Rejection
-from perftune.records.trial import Outcome, Purpose, Trial
-from perftune.search import Strategy, contenders, give_up_step_seconds, leader, next_in_race, winner
-from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, scaled_by_accumulation
-from perftune.search.strategy import fits
-from perftune.tuning.comparisons import (
-    PAIRED,
-    TRAINING,
-    compare,
-    describe,
-    is_idle,
-    is_worth_it,
-    runs,
-    without_each_line,
-)
-from perftune.tuning.directory import STUDY
 from perftune.tuning.study_file import save_study
 
 FINAL_COST = 1.5
@@ -150,6 +134,7 @@ class Loop:
         return trials[-1] if trials else None
 
 
-def seconds_text(seconds: float) -> str:
-    """A span that somebody has to wait, in whole minutes from two on."""
-    return f"{math.ceil(seconds / 60)} minutes" if seconds > 60 else "1 minute"
+def minutes_text(seconds: float) -> str:
+    """A span that somebody has to wait, in whole minutes."""
+    minutes = max(1, math.ceil(seconds / 60))
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
+from perftune.decisions import Answer
 from perftune.devices import host
 from perftune.emit import training_args_json, training_args_yaml
 from perftune.errors import DeviceError, OutputWriteError, WorkloadError
@@ -20,7 +21,7 @@ from perftune.records.study import Study
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
-from perftune.renderers import html, markdown
+from perftune.reports import html, markdown, study_document
 from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space
 from perftune.spec import workload_source
 from perftune.tuning.answer import Standing, recommend
@@ -34,15 +35,13 @@ from perftune.tuning.directory import (
     stored_study,
 )
 from perftune.tuning.evaluating import find_eval_batch
-from perftune.tuning.loop import Loop, seconds_text
+from perftune.tuning.loop import Loop, minutes_text
 from perftune.tuning.observer import Observer, SilentObserver
 from perftune.tuning.prior import PriorTracer
-from perftune.tuning.racing import LEAST_HEATS, MOST_ROUNDS, heat_seconds, race, verdict
-from perftune.tuning.requests import workload_source
+from perftune.tuning.racing import LEAST_HEATS, MOST_HEATS, MOST_ROUNDS, heat_seconds, race, verdict
 from perftune.tuning.run_folder import OUTPUTS
 from perftune.tuning.searching import search
 from perftune.tuning.spending import Spending
-from perftune.units import format_seconds
 from perftune.tuning.study_file import save_study
 
 
@@ -67,6 +66,8 @@ class Runner(Protocol):
 
 MODEL = "model"
 """The strategy that a prior helps."""
+FEW_TRIALS = 6
+"""Trials with which a search that had to end too early usually gets somewhere (benchmarks/search)."""
 RunnerFactory = Callable[[Path], AbstractContextManager[Runner]]
 
 
@@ -247,7 +248,7 @@ def ranking(study: Study, racers: Sequence[Candidate]) -> list[Candidate]:
         return sorted(racers, key=lambda candidate: best is None or candidate.key != best.best)
     better: list[Candidate] = []
     left = list(racers)
-    while (said := verdict(study, left)) is not None and said.is_tuned:
+    while (said := verdict(study, left)) is not None and said.answer is Answer.TUNED:
         best_now = next(candidate for candidate in left if candidate.key == said.best)
         better.append(best_now)
         left.remove(best_now)
@@ -270,15 +271,13 @@ def standing(loop: Loop, racers: Sequence[Candidate]) -> Standing:
     said = verdict(study, racers)
     proposed = loop.strategy.propose(study.space, study.trials, study.probe.objective)
     pair = [candidate for candidate in racers if said is None or candidate.key in (said.best, study.space.base.key)]
-    if said is not None and said.is_open:
-        seconds = (said.more_heats or 1) * heat_seconds(loop, pair[:2], MOST_ROUNDS)
-        needs = f"about {seconds_text(seconds)} more would tell"
+    if said is not None and said.answer is Answer.NOT_DECIDED:
+        more = (said.more_heats or MOST_HEATS) * heat_seconds(loop, pair[:2], MOST_ROUNDS)
     elif said is None and len(racers) > 1:
-        needs = f"about {seconds_text(LEAST_HEATS * heat_seconds(loop, pair[:2], MOST_ROUNDS))} more would tell"
+        more = LEAST_HEATS * heat_seconds(loop, pair[:2], MOST_ROUNDS)
     else:
-        needs = (
-            f"candidates that may be faster were not tried; a trial takes about {format_seconds(loop.trial_seconds())}"
-        )
+        more = FEW_TRIALS * loop.trial_seconds()
+    needs = f"about {minutes_text(more)} more"
     return Standing(said, is_search_over=proposed is None and (said is not None or len(racers) < 2), needs=needs)
 
 
@@ -289,8 +288,9 @@ def _write_answer(study: Study, directory: Path, runner: Runner) -> None:
     save_study(study, directory / STUDY)
     write_atomically(directory / "training_args.yaml", text)
     write_atomically(directory / "training_args.json", training_args_json(study))
-    write_atomically(directory / "report.md", markdown.render(study))
-    write_atomically(directory / "report.html", html.render(study))
+    document = study_document(study)
+    write_atomically(directory / "report.md", markdown.render(document))
+    write_atomically(directory / "report.html", html.render(document))
 
 
 def _check_round_trip(study: Study, read: dict[str, Any]) -> None:

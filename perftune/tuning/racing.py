@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from perftune.decisions import Verdict, decide, still_running
+from perftune.decisions import Answer, Verdict, decide, hopeless, is_over
 from perftune.errors import NoCandidateError
 from perftune.isolation.heat import TurnPlan
 from perftune.records.candidate import Candidate
@@ -83,10 +83,12 @@ def _field(study: Study, racers: Sequence[Candidate], number: int) -> list[Candi
     if number < LEAST_HEATS or len(running) < 2:
         return running
     own = reference(study, running)
-    others = [candidate.key for candidate in running if candidate != own]
-    said = decide(heats(study), others, own.key, study.probe.worthwhile, max_heats=MOST_HEATS)
-    keys = {own.key, *still_running(heats(study), others, own.key, study.probe.worthwhile)}
-    return [candidate for candidate in running if candidate.key in keys] if said.is_open else []
+    keys, seen, worthwhile = [candidate.key for candidate in running], heats(study), study.probe.worthwhile
+    said = decide(seen, keys, own.key, worthwhile, max_heats=MOST_HEATS)
+    if said.answer is Answer.KEEP_YOURS or (said.answer is Answer.TUNED and is_over(seen, keys, worthwhile)):
+        return []
+    lost = hopeless(seen, keys, own.key)
+    return [candidate for candidate in running if candidate.key not in lost]
 
 
 def verdict(study: Study, racers: Sequence[Candidate]) -> Verdict | None:

@@ -1,4 +1,4 @@
-"""A budget to what may still be spent of it: the wall clock of the whole study, by phase, also after an interruption."""
+"""A budget to what may still be spent of it: wall clock of the whole study, by phase, also after an interruption."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

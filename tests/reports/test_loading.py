@@ -2,7 +2,7 @@
 
 import pytest
 
-from perftune.records.loading import load_lines
+from perftune.reports.loading import load_lines
 from tests.studies import survey
 
 
