@@ -12,6 +12,8 @@ from benchmarks.mutants.mutate import mutants
 from benchmarks.mutants.run import Result, file_of, nearest_tests, table
 from benchmarks.mutants.trial import PROJECT
 
+OR = "a or b → a and b"
+
 
 @pytest.mark.parametrize(
     ("code", "changes"),
@@ -42,7 +44,8 @@ from benchmarks.mutants.trial import PROJECT
         ("if a: b", {"if a → if not a"}),
         ("a if b() else c", {"a if b() else c → a if not b() else c"}),
         ("def f(): return a", {"return a → return None"}),
-        ("def f(): return a or b", {f"return a or b → return {x}" for x in ("None", "not (a or b)")} | {"a or b → a and b"}),
+        ("f = lambda: a or b", {OR}),
+        ("def f(): return a or b", {f"return a or b → return {x}" for x in ("None", "not (a or b)")} | {OR}),
         ("def f(): return None", set()),
         ("def f(a: Literal[1] = 3) -> Literal[2]: return a", {"3 → 4", "3 → 2", "return a → return None"}),
         ("zip(a, b, strict=True)", set()),
