@@ -3,8 +3,6 @@
 import sys
 from typing import TYPE_CHECKING
 
-import typer
-
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -25,4 +23,4 @@ def show(summary: "RenderableType", pipe_width: int) -> None:
     console = Console(highlight=False, width=pipe_width, no_color=True, color_system=None, force_terminal=False)
     with console.capture() as captured:
         console.print(summary)
-    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))

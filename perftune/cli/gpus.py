@@ -1,11 +1,9 @@
 """``perftune gpus``: the GPUs that perftune knows by name, and where each of their numbers is from."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from perftune.cli import options
 from perftune.units import format_bytes
 
 if TYPE_CHECKING:
@@ -17,6 +15,7 @@ HEADINGS = ("name", "memory GiB", "GB/s", *COLUMNS, "link")
 UNKNOWN = "–"
 
 
+<<<<<<< HEAD
 def gpus(
     names: Annotated[
         list[str] | None,
@@ -29,21 +28,48 @@ def gpus(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of GPUs, everything about each.")] = False,
 ) -> None:
     """List the GPUs that perftune knows by name: what they can do at most, as their makers say.
+=======
+def declare(add_verb: options.AddVerb) -> None:
+    """Add the verb to the command line."""
+    text = "List the GPUs that perftune knows by name: what they can do at most, as their makers say."
+    parser = options.declare(add_verb, gpus, "gpus", text)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="Show every number of these, and its source: t4, h100-sxm, … or all."
+    )
+    parser.add_argument(
+        "--catalogue", type=Path, metavar="FILE",
+        help="A YAML file with GPUs of your own, of the form of perftune/devices/gpus.yaml.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", dest="as_json", action="store_true", help="Print JSON: a list of GPUs, everything about each."
+    )
+
+
+def gpus(names: list[str], catalogue: Path | None, as_json: bool) -> None:
+    """List them, or say all about those that are named.
+>>>>>>> clitests
 
     Raises:
         DeviceError: a name is not known or not clear, or the file is wrong.
     """
+<<<<<<< HEAD
     # Not above: `perftune --help` does without pydantic.
     from perftune.catalogue import ALL, find_gpus, load_catalogue
+=======
+    # Not above: `perftune --help` does without them.
+    import json
+
+    from perftune.devices.catalogue import ALL, find_gpus, load_catalogue
+>>>>>>> clitests
 
     known = load_catalogue(catalogue)
     chosen = find_gpus(names or [ALL], known)
     if as_json:
-        typer.echo(json.dumps([gpu.model_dump(mode="json") for gpu in chosen], indent=2, ensure_ascii=False))
+        print(json.dumps([gpu.model_dump(mode="json") for gpu in chosen], indent=2, ensure_ascii=False))
     elif names:
-        typer.echo("\n\n".join(_described(gpu) for gpu in chosen))
+        print("\n\n".join(_described(gpu) for gpu in chosen))
     else:
-        typer.echo(_table(chosen))
+        print(_table(chosen))
 
 
 def _table(chosen: "list[Gpu]") -> str:

@@ -1,7 +1,6 @@
 """Trials to plain lines, one per finished trial, for logs and pipes: no control codes, nothing redrawn."""
 
 import typer
-
 from perftune.cli.trial_text import trial_line
 from perftune.records.study import Study
 from perftune.records.trial import Heartbeat, Trial, TrialRequest
@@ -12,14 +11,15 @@ class LineView:
 
     def on_phase(self, phase: str, text: str) -> None:
         """Say what begins."""
-        typer.echo(f"{phase}: {text}")
+        print(f"{phase}: {text}", flush=True)
 
     def on_survey(self, study: Study) -> None:
         """Say what was found."""
         survey = study.survey
-        typer.echo(
+        print(
             f"{survey.model_class}, {survey.num_parameters:,} parameters, on {survey.device.name}; "
-            f"{len(study.trials)} trials known"
+            f"{len(study.trials)} trials known",
+            flush=True,
         )
 
     def on_trial_start(self, study: Study, request: TrialRequest) -> None:
@@ -30,7 +30,7 @@ class LineView:
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:
         """Say how it ended."""
-        typer.echo(trial_line(study, trial))
+        print(trial_line(study, trial), flush=True)
 
     def on_done(self, study: Study) -> None:
         """The summary follows."""

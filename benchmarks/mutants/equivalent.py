@@ -1,0 +1,11 @@
+"""Mutants that no test can notice: the same behaviour in other words, each with the reason."""
+
+from benchmarks.mutants.mutate import Mutant
+
+EQUIVALENT: dict[tuple[str, str, str], str] = {}
+"""Module, line of code, change -> why it is the same."""
+
+
+def reason(module: str, mutant: Mutant) -> str | None:
+    """Why a mutant is no fault; None where it is one."""
+    return EQUIVALENT.get((module, mutant.code, mutant.change))
