@@ -46,7 +46,7 @@ def plan(
     # Not above: `perftune --help` does without pydantic.
     from perftune.devices.catalogue import find_gpus, load_catalogue, load_prices
     from perftune.spec import load_probe
-    from perftune.tuner.planning import plan as make_plan
+    from perftune.tuning.planning import plan as make_plan
 
     known = load_catalogue(catalogue)
     gpus = find_gpus(gpu, known)

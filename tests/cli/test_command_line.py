@@ -20,7 +20,7 @@ from perftune.errors import NoCandidateError, OutputExistsError
 from perftune.records.study import Study, save_study
 from perftune.records.trial import Heartbeat, Purpose, TrialRequest, WorkloadSource
 from perftune.spec import load_probe, template
-from perftune.tuner.run_folder import run_folder
+from perftune.tuning.run_folder import run_folder
 from tests.studies import TUNED, tuned_study
 
 
@@ -100,7 +100,7 @@ def tuner(monkeypatch: pytest.MonkeyPatch, result: Any) -> list[dict[str, Any]]:
                 observer.on_trial_end(result, trial)
         return result
 
-    monkeypatch.setattr("perftune.tuner.probe_study", probe_study)
+    monkeypatch.setattr("perftune.tuning.probe_study", probe_study)
     return calls
 
 
