@@ -15,20 +15,6 @@ HEADINGS = ("name", "memory GiB", "GB/s", *COLUMNS, "link")
 UNKNOWN = "–"
 
 
-<<<<<<< HEAD
-def gpus(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(help="Show every number of these, and its source: t4, h100-sxm, … or all.", show_default=False),
-    ] = None,
-    catalogue: Annotated[
-        Path | None,
-        typer.Option(help="A YAML file with GPUs of your own, of the form of perftune/catalogue/gpus.yaml."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of GPUs, everything about each.")] = False,
-) -> None:
-    """List the GPUs that perftune knows by name: what they can do at most, as their makers say.
-=======
 def declare(add_verb: options.AddVerb) -> None:
     """Add the verb to the command line."""
     text = "List the GPUs that perftune knows by name: what they can do at most, as their makers say."
@@ -38,7 +24,7 @@ def declare(add_verb: options.AddVerb) -> None:
     )
     parser.add_argument(
         "--catalogue", type=Path, metavar="FILE",
-        help="A YAML file with GPUs of your own, of the form of perftune/devices/gpus.yaml.",
+        help="A YAML file with GPUs of your own, of the form of perftune/catalogue/gpus.yaml.",
     )  # fmt: skip
     parser.add_argument(
         "--json", dest="as_json", action="store_true", help="Print JSON: a list of GPUs, everything about each."
@@ -47,20 +33,14 @@ def declare(add_verb: options.AddVerb) -> None:
 
 def gpus(names: list[str], catalogue: Path | None, as_json: bool) -> None:
     """List them, or say all about those that are named.
->>>>>>> clitests
 
     Raises:
         DeviceError: a name is not known or not clear, or the file is wrong.
     """
-<<<<<<< HEAD
-    # Not above: `perftune --help` does without pydantic.
-    from perftune.catalogue import ALL, find_gpus, load_catalogue
-=======
     # Not above: `perftune --help` does without them.
     import json
 
-    from perftune.devices.catalogue import ALL, find_gpus, load_catalogue
->>>>>>> clitests
+    from perftune.catalogue import ALL, find_gpus, load_catalogue
 
     known = load_catalogue(catalogue)
     chosen = find_gpus(names or [ALL], known)

@@ -1,6 +1,7 @@
 """Trials to plain lines, one per finished trial, for logs and pipes: no control codes, nothing redrawn."""
 
-import typer
+from collections.abc import Sequence
+
 from perftune.cli.trial_text import trial_line
 from perftune.records.study import Study
 from perftune.records.trial import Heartbeat, Trial, TrialRequest
@@ -24,6 +25,9 @@ class LineView:
 
     def on_trial_start(self, study: Study, request: TrialRequest) -> None:
         """Nothing yet: the line comes with the result."""
+
+    def on_heat_start(self, study: Study, requests: Sequence[TrialRequest]) -> None:
+        """Nothing yet: a line for each comes when the heat is over."""
 
     def on_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Nothing: a log holds results."""

@@ -1,5 +1,6 @@
 """Trials to a view that is redrawn while they run: the last ones, the best, memory against the limit, time left."""
 
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -23,7 +24,7 @@ class LiveView:
 
     def __init__(self, console: Console | None = None) -> None:
         self._study: Study | None = None
-        self._request: TrialRequest | None = None
+        self._requests: Sequence[TrialRequest] = ()
         self._heartbeat: Heartbeat | None = None
         self._phase = Text("starting")
         self._live = Live(
@@ -44,8 +45,8 @@ class LiveView:
         if self._study is None:
             return self._phase
         parts: list[RenderableType] = [_trials(self._study), Text(), self._phase]
-        if self._request is not None:
-            parts.append(self._running(self._study, self._request))
+        if self._requests:
+            parts += [self._running(self._study, request) for request in self._requests]
             parts.append(_memory_bar(self._study, self._heartbeat))
         parts += [_best(self._study), _budget(self._study)]
         return Group(*parts)
@@ -60,7 +61,11 @@ class LiveView:
 
     def on_trial_start(self, study: Study, request: TrialRequest) -> None:
         """A trial begins."""
-        self._study, self._request, self._heartbeat = study, request, None
+        self._study, self._requests, self._heartbeat = study, (request,), None
+
+    def on_heat_start(self, study: Study, requests: Sequence[TrialRequest]) -> None:
+        """Trials that take turns begin."""
+        self._study, self._requests, self._heartbeat = study, requests, None
 
     def on_heartbeat(self, heartbeat: Heartbeat) -> None:
         """The running trial is alive."""
@@ -68,15 +73,15 @@ class LiveView:
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:  # noqa: ARG002 (it is in the study)
         """A trial ended."""
-        self._study, self._request, self._heartbeat = study, None, None
+        self._study, self._requests, self._heartbeat = study, (), None
 
     def on_done(self, study: Study) -> None:
         """The study has its recommendation."""
-        self._study, self._request, self._heartbeat = study, None, None
+        self._study, self._requests, self._heartbeat = study, (), None
 
     def _running(self, study: Study, request: TrialRequest) -> Text:
         heartbeat = self._heartbeat
-        state = "starting"
+        state = "starting" if len(self._requests) == 1 else "in turns"
         if heartbeat is not None:
             state = heartbeat.phase.replace("_", " ")
             if heartbeat.num_steps:
@@ -137,8 +142,7 @@ def _best(study: Study) -> Text:
 
 def _budget(study: Study) -> Text:
     budget = study.probe.budget
-    spent_seconds = sum(trial.wall_seconds for trial in study.trials)
-    left = max(budget.minutes * 60 - spent_seconds, 0)
+    left = max(budget.minutes * 60 - study.spent_seconds, 0)
     return Text.assemble(
         ("left    ", "dim"), f"at most {format_seconds(left)}, {max(budget.trials - len(study.trials), 0)} trials"
     )

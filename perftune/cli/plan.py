@@ -4,8 +4,6 @@ import sys
 from argparse import ArgumentError
 from pathlib import Path
 
-import typer
-from perftune.cli.console import show
 from perftune.cli import options
 
 PIPE_WIDTH = 140
@@ -60,14 +58,9 @@ def plan(
         ArgumentError: one GPU cannot be shared.
         DeviceError: a GPU is not known, or a file of GPUs or prices is wrong.
     """
-<<<<<<< HEAD
     # Not above: `perftune --help` does without pydantic.
     from perftune.catalogue import find_gpus, load_catalogue, load_prices
     from perftune.planning import plan as make_plan
-=======
-    # Not above: `perftune --help` does without them.
-    from perftune.devices.catalogue import find_gpus, load_catalogue, load_prices
->>>>>>> clitests
     from perftune.spec import load_probe
 
     known = load_catalogue(catalogue)
@@ -88,12 +81,8 @@ def plan(
     if as_json:
         print(made.model_dump_json(indent=2))
     else:
-<<<<<<< HEAD
+        from perftune.cli.console import show
         from perftune.reports import plan_document, terminal
-=======
-        from perftune.cli.shown import show
-        from perftune.renderers import plan_terminal
->>>>>>> clitests
 
         show(terminal.render(plan_document(made, num_rows=rows)), PIPE_WIDTH)
 

@@ -5,9 +5,8 @@ from argparse import BooleanOptionalAction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-from perftune.cli.console import show
 from perftune.cli import options
+from perftune.cli.console import show
 from perftune.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -80,17 +79,11 @@ def probe(
 
 
 def _observer(silent: bool) -> "AbstractContextManager[Observer]":
-<<<<<<< HEAD
+    from contextlib import nullcontext
+
     from perftune.cli.line_view import LineView
     from perftune.cli.live_view import LiveView
     from perftune.tuning import SilentObserver
-=======
-    from contextlib import nullcontext
-
-    from perftune.cli.lines import LineView
-    from perftune.cli.live import LiveView
-    from perftune.tuning import SilentObserver
->>>>>>> clitests
 
     if silent:
         return nullcontext(SilentObserver())
@@ -109,12 +102,7 @@ def _show(study: "Study", directory: Path, *, as_json: bool) -> None:
 
         print(json.dumps(answer(study, directory), indent=2))
         return
-<<<<<<< HEAD
     from perftune.reports import study_document, terminal
-=======
-    from perftune.cli.shown import show
-    from perftune.renderers import terminal
->>>>>>> clitests
 
     show(terminal.render(study_document(study, directory)), PIPE_WIDTH)
 

@@ -188,7 +188,7 @@ def _notes(study: Study, verified: Verified | None) -> tuple[str, ...]:
         notes.append(
             f"the loss is noisy: no difference was seen over {check.num_steps} steps, but only {most:.1%} is excluded"
         )
-    final = verified.final.measurement if verified else None
+    final = verified.final.measurement if verified and verified.final else None
     if final is not None and final.evaluation_error is not None:
         notes.append(f"evaluation raised {final.evaluation_error}; its memory is not in the figures")
     if verified is None:
@@ -201,7 +201,7 @@ def _notes(study: Study, verified: Verified | None) -> tuple[str, ...]:
 
 def _frozen(study: Study, verified: Verified | None) -> list[str]:
     """What trains later than the trials last is in none of their figures."""
-    final = verified.final.measurement if verified else None
+    final = verified.final.measurement if verified and verified.final else None
     trained = final.num_trainable_parameters if final else None
     built = study.survey.num_trainable_parameters
     if verified is None or trained is None or trained >= built:
