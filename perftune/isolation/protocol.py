@@ -4,6 +4,9 @@ A task works in a folder: ``request.json`` in, ``result.json`` out, ``log.txt`` 
 line for each process that it wants, ``{"id", "entry", "directory", "environment", "num_processes"}``; the server
 answers ``{"ready": true, ...}`` once it has loaded, ``{"id", "pid"}`` for each fork and ``{"id", "status"}`` (as from
 ``os.wait``) for each end. When the runner's end of the pipe closes, the server kills all that it has forked and ends.
+
+A trial that runs in turns with others has two more files, both FIFOs: in ``turn`` the runner writes a JSON line for
+each `Turn` (each rank has one of its own), in ``answer`` rank 0 writes one when the turn has been taken (`TurnTaken`).
 """
 
 from typing import NamedTuple

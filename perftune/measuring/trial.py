@@ -3,16 +3,17 @@
 The folder of the trial is the only thing shared with the parent. ``request.json`` holds a `TrialRequest`,
 ``result.json`` a `TrialResult`, whole or not there at all; standard output and error go to ``log.txt``. With more than
 one process, rank 0 writes ``result.json`` and the others ``result-<rank>.json``. Whatever the user's code raises
-becomes a failure with its message; what kills the process is seen by the parent from outside.
+becomes a failure with its message; what kills the process is seen by the parent from outside. A trial of a heat also
+reads ``turn`` and writes ``answer``, see `turns`.
 """
 
-import os
 import shutil
 import time
 from pathlib import Path
 
 from perftune.devices import TrainingDevice, training_device
 from perftune.files import write_atomically
+from perftune.measuring.collective import own_rank
 from perftune.measuring.heartbeat import HeartbeatFile
 from perftune.measuring.measure import measure
 from perftune.records.trial import Measurement, TrialRequest, TrialResult
@@ -20,17 +21,13 @@ from perftune.task_folder import heartbeat_name, result_name
 from perftune.workloads.entry import describe_failure, enter
 
 
-def _rank() -> int:
-    return int(os.environ.get("RANK", "0"))
-
-
 def result_path(directory: Path) -> Path:
     """Where this process writes its result."""
-    return directory / result_name(_rank())
+    return directory / result_name(own_rank())
 
 
 def _attempt(request: TrialRequest, directory: Path, device: TrainingDevice, entered: float) -> TrialResult:
-    heartbeat = HeartbeatFile(directory / heartbeat_name(_rank()), device.used_bytes)
+    heartbeat = HeartbeatFile(directory / heartbeat_name(own_rank()), device.used_bytes)
     try:
         return TrialResult(measurement=_measured(request, directory, device, heartbeat, entered))
     except KeyboardInterrupt:

@@ -24,6 +24,15 @@ class DivergedError(Exception):
     """The loss is not a number."""
 
 
+class GaveUpError(Exception):
+    """The first step takes so long that the candidate cannot win."""
+
+    def __init__(self, message: str, step_seconds: float) -> None:
+        super().__init__(message)
+        self.step_seconds = step_seconds
+        """Of the whole step, as far as it can be foreseen."""
+
+
 def enter(workload: WorkloadSource) -> None:
     """Let nothing be reported, and be where the user's relative paths start from."""
     os.environ.update(SILENT)
@@ -37,6 +46,8 @@ def describe_failure(error: BaseException, device: TrainingDevice) -> Failure:
         kind = Outcome.OUT_OF_MEMORY
     elif isinstance(error, DivergedError):
         kind = Outcome.DIVERGED
+    elif isinstance(error, GaveUpError):
+        kind = Outcome.GAVE_UP
     elif isinstance(error, NotImplementedError | ImportError):
         kind = Outcome.UNSUPPORTED
     message = str(error).strip().splitlines()
@@ -46,4 +57,5 @@ def describe_failure(error: BaseException, device: TrainingDevice) -> Failure:
         error_type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
         traceback="".join(traceback.format_exception(error))[-20_000:],
         peak_bytes=device.peak_bytes(),
+        step_seconds=error.step_seconds if isinstance(error, GaveUpError) else None,
     )
