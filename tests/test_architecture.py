@@ -11,7 +11,7 @@ import perftune
 
 ROOT = Path(perftune.__file__).parent
 LAYERS: list[set[str]] = [
-    {"errors", "units", "statistics"},
+    {"errors", "units", "statistics", "intervals", "heats", "decisions"},
     {"records"},
     {"devices"},
     {"spec", "search", "trials", "plan", "emit", "renderers"},
@@ -20,7 +20,14 @@ LAYERS: list[set[str]] = [
     {"", "__main__"},
 ]
 """Lowest first; a module imports from its own part and from layers below."""
-LEAVES_MAY = {("statistics", "units"), ("units", "errors"), ("statistics", "errors"), ("", "__main__")}
+LEAVES_MAY = {
+    ("statistics", "units"),
+    ("units", "errors"),
+    ("statistics", "errors"),
+    ("decisions", "heats"),
+    ("decisions", "intervals"),
+    ("", "__main__"),
+}
 HEAVY = {"torch", "transformers", "accelerate", "datasets", "peft", "trl", "bitsandbytes", "pynvml", "lightning"}
 PARENT_SIDE_OF_TRIALS = {
     f"perftune.trials{name}"
