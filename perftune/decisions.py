@@ -111,7 +111,7 @@ def decide(
     if not met:
         return Verdict(Answer.NOT_DECIDED, None, None, 0.0, None)
     best = max(met, key=lambda pair: pair.belief.location)
-    alarm = FALSE_ALARMS / len(challengers)
+    alarm = FALSE_ALARMS / len(challengers) / math.sqrt(max_heats)
     threshold = math.log1p(worthwhile)
     answer = _answer(best, met, len(met) == len(challengers), alarm, threshold)
     more = _more_heats(met, best, alarm, threshold) if answer is Answer.NOT_DECIDED else None

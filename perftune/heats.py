@@ -129,7 +129,7 @@ def _common_fit(blocks: Array) -> tuple[Array, float]:
 def _cells(blocks: Array, worth: Array, spread: float) -> tuple[Array, Array]:
     """Each block's own worth of each contender, and in how many rounds it was seen undisturbed; both 0 if absent."""
     differences, both = _differences(blocks)
-    present = both.any(axis=(-1, -2))
+    present = np.asarray(both.any(axis=(-1, -2)))
     connected = (present[:, :, None] & present[:, None, :] | np.eye(len(worth), dtype=bool)).astype(float)
     cells = np.broadcast_to(worth, present.shape)
     for wider in (*WIDER, *(1.0,) * STEPS):
@@ -184,7 +184,7 @@ def _blocked_fit(keys: tuple[str, ...], cells: Array, num_quiet: Array, spread: 
     worth, covariance = _least_squares(joint, (weights * centred).sum(axis=0), connected.astype(float))
     residuals = cells - worth
     residuals -= (weights * residuals).sum(axis=1, keepdims=True) / totals
-    met = there.any(axis=0)
+    met = np.asarray(there.any(axis=0))
     num_parts = len({tuple(row) for row in connected[met]})
     degrees = int(there.sum() - there.any(axis=1).sum() - (met.sum() - num_parts))
     squares = float((weights * residuals**2).sum())
