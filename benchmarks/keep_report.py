@@ -10,7 +10,7 @@ from perftune.emit import training_args_json, training_args_yaml
 from perftune.files import write_atomically
 from perftune.records.study import Study
 from perftune.reports import html, markdown, study_document
-from perftune.tuner.study_file import load_study, save_study
+from perftune.tuning.study_file import load_study, save_study
 
 
 def relative(study: Study) -> Study:

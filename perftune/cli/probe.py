@@ -14,7 +14,7 @@ from perftune.errors import Interrupted
 
 if TYPE_CHECKING:
     from perftune.records.study import Study
-    from perftune.tuner import Observer
+    from perftune.tuning import Observer
 
 
 PIPE_WIDTH = 120
@@ -53,8 +53,8 @@ def probe(
         raise typer.BadParameter(f"{minutes} is not a number of minutes above 0.", param_hint="--minutes")
     # Not above: `perftune --help` does without pydantic.
     from perftune.spec import load_probe
-    from perftune.tuner import probe_study
-    from perftune.tuner.run_folder import run_folder, with_budget
+    from perftune.tuning import probe_study
+    from perftune.tuning.run_folder import run_folder, with_budget
 
     spec = with_budget(load_probe(path), trials, minutes)
     folder = run_folder(spec, strategy=strategy.value, out=out, force=force)
@@ -74,7 +74,7 @@ def probe(
 def _observer(silent: bool) -> "AbstractContextManager[Observer]":
     from perftune.cli.line_view import LineView
     from perftune.cli.live_view import LiveView
-    from perftune.tuner import SilentObserver
+    from perftune.tuning import SilentObserver
 
     if silent:
         return nullcontext(SilentObserver())

@@ -11,7 +11,7 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from perftune.records.prediction_error import absolute_errors, predicted_and_measured
-from perftune.tuner.study_file import load_study
+from perftune.tuning.study_file import load_study
 
 PROBES = Path(__file__).parents[2] / "probes"
 
