@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from perftune.cli.trial_text import memory, one_line, rate, settings
+from perftune.cli.trial_text import changes, memory, one_line, rate
 from perftune.records.study import Study
 from perftune.records.summary import samples_per_second, score
 from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
@@ -89,7 +89,7 @@ class LiveView:
             if heartbeat.step_seconds is not None:
                 state += f" of {format_seconds(heartbeat.step_seconds)}"
         return Text.assemble(
-            (f"trial {request.number}  ", "cyan"), settings(request.candidate, study.space.base), f"  {one_line(state)}"
+            (f"trial {request.number}  ", "cyan"), changes(request.candidate, study), f"  {one_line(state)}"
         )
 
 
@@ -101,7 +101,7 @@ def _trials(study: Study) -> Table:
         table.add_row("", "", Text(f"{len(study.trials) - NUM_SHOWN} earlier trials", "dim"), "", "")
     for trial in study.trials[-NUM_SHOWN:]:
         style = "" if trial.measurement is not None else "yellow"
-        said = Text(settings(trial.candidate, study.space.base))
+        said = Text(changes(trial.candidate, study))
         table.add_row(str(trial.number), trial.purpose.value, said, Text(rate(trial), style), memory(trial))
     return table
 
@@ -136,13 +136,14 @@ def _best(study: Study) -> Text:
     return Text.assemble(
         ("best    ", "dim"),
         (format_rate(samples_per_second(best.measurement), "samples") + against, "bold green"),
-        f", {memory(best)}: {settings(best.candidate, study.space.base)}",
+        f", {memory(best)}: {changes(best.candidate, study)}",
     )
 
 
 def _budget(study: Study) -> Text:
     budget = study.probe.budget
-    left = max(budget.minutes * 60 - study.spent_seconds, 0)
+    spent_seconds = max(study.spent_seconds, sum(trial.wall_seconds for trial in study.trials))
+    left = max(budget.minutes * 60 - spent_seconds, 0)
     return Text.assemble(
         ("left    ", "dim"), f"at most {format_seconds(left)}, {max(budget.trials - len(study.trials), 0)} trials"
     )

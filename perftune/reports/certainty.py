@@ -8,7 +8,7 @@ from perftune.records.survey import WorstSample
 from perftune.records.trial import Trial
 from perftune.reports.document import Bullet
 from perftune.reports.verdict import recommended
-from perftune.reports.words import clean, counted, interval, joined, percent
+from perftune.reports.words import clean, counted, interval, joined
 from perftune.units import format_bytes, format_seconds
 
 BEST_OTHER = {
@@ -71,15 +71,16 @@ def _loss(study: Study, recommendation: Recommendation) -> list[Bullet]:
         return [] if other else [Bullet("not compared.", "Loss")]
     by = check.relative_difference
     figures = f"{by.value * 100:+.2f} % ({by.low * 100:+.2f} to {by.high * 100:+.2f} %)"
-    tolerance = f"tolerance {check.tolerance * 100:.1f} %"
+    tolerance = f"{check.tolerance * 100:.1f} %"
     if by.value < -check.tolerance:
+        less = f"{-by.value * 100:.2f} % ({-by.high * 100:.2f} to {-by.low * 100:.2f} %)"
         said = (
-            f"lower than your own by {percent(-by.value)} over {check.num_steps} steps, {figures}, {tolerance}: "
-            f"{_learns_less(study, check)} may be the one that learns less well."
+            f"lower than your own by {less} over {check.num_steps} steps, which is beyond the tolerance of "
+            f"{tolerance}: {_learns_less(study, check)} may be the one that learns less well."
         )
     else:
         follows = "follows the reference" if check.passed else "does not follow the reference"
-        said = f"{follows} over {check.num_steps} steps, {figures}, {tolerance}."
+        said = f"{follows} over {check.num_steps} steps, {figures}, tolerance {tolerance}."
     return [Bullet(said, f"Loss of {other}" if other else "Loss")]
 
 

@@ -168,12 +168,17 @@ class Document:
     def cut(self, shape: Shape) -> "Document":
         """What is shown in one shape; what would be empty is left out, and a title that is not shown is empty."""
         sections = [
-            replace(section, blocks=tuple(_cut(block, shape) for block in section.blocks if shape in block.shapes))
+            replace(section, blocks=_cut_all(section.blocks, shape))
             for section in self.sections
             if shape in section.shapes
         ]
         title = self.title if shape in self.title_shapes else ""
         return Document(title, tuple(section for section in sections if section.blocks))
+
+
+def _cut_all(blocks: tuple[Block, ...], shape: Shape) -> tuple[Block, ...]:
+    cut = [_cut(block, shape) for block in blocks if shape in block.shapes]
+    return tuple(block for block in cut if not isinstance(block, Bullets) or block.bullets)
 
 
 def _cut(block: Block, shape: Shape) -> Block:

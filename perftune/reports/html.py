@@ -80,7 +80,7 @@ def _row(classes: Sequence[str], row: Sequence[Cell]) -> str:
 
 def _cell(cell: Cell) -> str:
     text = _escaped(cell.text)
-    return text if cell.value is None else f'<data value="{cell.value:.6g}">{text}</data>'
+    return text if cell.value is None else f'<data value="{cell.value:.12g}">{text}</data>'
 
 
 def _class(column: Column) -> str:

@@ -59,11 +59,12 @@ def _not_decided(study: Study, recommendation: Recommendation) -> str:
     who = settings(best, study.space.base)
     if comparison is None:
         return f"Not decided: {who} looks best, but there was no time to compare it with your own arguments{needs}."
-    what = "less memory at peak" if study.probe.objective is Objective.PEAK_MEMORY else "as fast"
-    looks = f"looks {comparison.ratio.value:.2f}× {what}{_range(comparison)}"
+    times = f"{comparison.ratio.value:.2f}×"
+    memory = study.probe.objective is Objective.PEAK_MEMORY
+    looks = f"seems to need {times} less memory at peak" if memory else f"looks {times} as fast"
     better = recommendation.chance_better
     likely = "" if better is None else f", {chance(better)} likely to be better"
-    return f"Not decided: {who} {looks}{likely}{needs}."
+    return f"Not decided: {who} {looks}{_range(comparison)}{likely}{needs}."
 
 
 def _range(comparison: PairedComparison) -> str:

@@ -1,6 +1,5 @@
 """The command line as a user types it: exit codes, one message, no traceback; and the way to an answer."""
 
-import io
 import json
 import os
 import re
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 import perftune
 from perftune.cli import main, plan, probe
@@ -24,6 +22,10 @@ from perftune.search import STRATEGIES as SEARCHES
 from perftune.spec import load_probe, template
 from perftune.tuning.run_folder import run_folder
 from tests.studies import TUNED, tuned_study
+from perftune.cli import main
+from perftune.records.study import Study
+from perftune.tuning.study_file import save_study
+from tests.studies import tuned_study
 
 
 def typed(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -270,34 +272,3 @@ def test_from_python(probe_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         perftune.probe()
     with pytest.raises(TypeError, match="seed"):
         perftune.probe("model.yaml", seed=1)
-
-
-def test_the_live_view_shows_what_runs() -> None:
-    study = tuned_study()
-    console = Console(file=io.StringIO(), width=140, color_system=None)
-    view = LiveView(console)
-    view.on_phase("race", "3 contenders in turns")
-    view.on_survey(study)
-    source = WorkloadSource(build="/a.py:build", working_directory="/")
-    request = TrialRequest(number=14, purpose=Purpose.RACE, candidate=TUNED, workload=source, arguments={})
-    view.on_trial_start(study, request)
-    view.on_heartbeat(Heartbeat(phase="train", num_steps=5, step_seconds=0.25, memory_bytes=2**30))
-    console.print(view)
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
-    for said in ("1 earlier trials", "race  3 contenders", "train, 5 steps of 250.0 ms", "1.00 GiB of 2.00 GiB"):
-        assert said in text
-    assert re.search(r"best +13[23] samples/s, 1\.7\d× yours", text)
-    assert re.search(r"left +at most 13 min \d+ s, 27 trials", text)
-
-
-def test_lines_have_no_control_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    study = tuned_study()
-    failure = study.trials[3].failure
-    assert failure is not None
-    hostile = failure.model_copy(update={"message": "a\n\x1b[2Jb" + "x" * 500})
-    LineView().on_trial_end(study, study.trials[3].model_copy(update={"failure": hostile}))
-    out = capsys.readouterr().out
-    assert "\x1b" not in out
-    assert out.count("\n") == 1
-    assert len(out) < 400

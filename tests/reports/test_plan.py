@@ -1,4 +1,4 @@
-"""A plan as a terminal shows it: ranked, with yours, the parts of the peak, cost, and what is not known said so."""
+"""The document of a plan: ranked, with yours, the parts of the peak, cost, and what is not known said so."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ from rich.console import Console
 from perftune.catalogue import find_gpus, load_catalogue
 from perftune.records.candidate import MICRO_BATCH, PRECISION, Candidate
 from perftune.records.estimate import Estimate, LargestBatch, MemoryEstimate, MemoryHolder, Plan, TimeEstimate
-from perftune.renderers.plan_terminal import fastest, summary
+from perftune.reports import plan_document, terminal
+from perftune.reports.plan_tables import fastest
 from perftune.units import GIB
 
 YOURS = Candidate(settings={MICRO_BATCH: 8, PRECISION: "fp32"})
@@ -71,7 +72,7 @@ def a_plan(names: Sequence[str], estimates: Sequence[Estimate], largest: Sequenc
 def shown(plan: Plan) -> str:
     console = Console(width=140, no_color=True, color_system=None, force_terminal=False)
     with console.capture() as captured:
-        console.print(summary(plan, num_rows=2))
+        console.print(terminal.render(plan_document(plan, num_rows=2)))
     return captured.get()
 
 
