@@ -171,7 +171,8 @@ def best_eval_batch(study: Study, candidate: Candidate) -> int | None:
 
 def _summary(study: Study, candidate: Candidate) -> Summary | None:
     trials = runs(study, candidate, *PAIRED) or runs(study, candidate, *TRAINING, Purpose.FINAL)
-    return summarize(trials, study.probe.target.price_per_hour) if trials else None
+    target = study.probe.target
+    return summarize(trials, target.price_per_hour, target.count) if trials else None
 
 
 def _notes(study: Study, verified: Verified | None) -> tuple[str, ...]:
