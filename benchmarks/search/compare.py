@@ -23,8 +23,6 @@ from perftune.records.candidate import Candidate, Space
 from perftune.records.probe import Objective
 from perftune.records.summary import score
 from perftune.records.trial import Purpose, Trial
-from perftune.search import STRATEGIES, contenders, leader, next_in_race
-from perftune.tuning.loop import MAX_ROUNDS
 from perftune.search import STRATEGIES, leader
 from perftune.search.encoding import Encoding
 from perftune.search.model import Beliefs

@@ -60,14 +60,8 @@ def probe(
     Raises:
         Interrupted: after Ctrl-C.
     """
-<<<<<<< HEAD
     # Not above: `perftune --help` does without them.
-=======
-    if minutes is not None and not 0 < minutes < float("inf"):
-        raise typer.BadParameter(f"{minutes} is not a number of minutes above 0.", param_hint="--minutes")
-    # Not above: `perftune --help` does without pydantic.
     from perftune.planning import TraceCache
->>>>>>> 81d05adc886cbed8581dd81a9e68c45c5816ceee
     from perftune.spec import load_probe
     from perftune.tuning import probe_study
     from perftune.tuning.run_folder import run_folder, with_budget
@@ -79,19 +73,15 @@ def probe(
         print(f"Going on with {folder.directory}, which was not finished. Begin anew with --force.", flush=True)
     try:
         with _observer(silent) as observer:
-<<<<<<< HEAD
-            study = probe_study(spec, folder.directory, strategy=strategy, observer=observer, force=force, prior=prior)
-=======
             study = probe_study(
                 spec,
                 folder.directory,
-                strategy=strategy.value,
+                strategy=strategy,
                 observer=observer,
                 force=force,
                 prior=prior,
                 cache=TraceCache.of_user(),
             )
->>>>>>> 81d05adc886cbed8581dd81a9e68c45c5816ceee
     except KeyboardInterrupt:
         raise Interrupted(_stopped(folder.directory)) from None
     _show(study, folder.directory, as_json=as_json)

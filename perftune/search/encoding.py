@@ -84,4 +84,3 @@ class Encoding:
             column = self.column(name)
             same &= column == column[number]
         return same
-

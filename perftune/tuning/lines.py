@@ -31,7 +31,7 @@ def simplify(loop: Loop, candidate: Candidate) -> Candidate:
 
 def _run_heats(loop: Loop, field: Sequence[Candidate], num_heats: int) -> None:
     """So many heats in which all of the field ran, as far as the time goes; what failed does not run again."""
-    alive = [c for c in dict.fromkeys(field) if _runs_here(loop, c)]
+    alive = [c for c in {one.key: one for one in field}.values() if _runs_here(loop, c)]
     keys = {candidate.key for candidate in alive}
     while len(alive) > 1 and sum(keys <= heat.keys() for heat in heats(loop.study)) < num_heats:
         if not run_heat(loop, alive, Purpose.ABLATION, 1 / num_heats):

@@ -13,6 +13,7 @@ from perftune.devices import host
 from perftune.emit import training_args_json, training_args_yaml
 from perftune.errors import DeviceError, OutputWriteError, WorkloadError
 from perftune.files import remove_unfinished, write_atomically
+from perftune.isolation.runner import TrialRunner
 from perftune.planning.trace_cache import TraceCache
 from perftune.planning.traces import tracing_runner
 from perftune.records.candidate import Candidate
@@ -21,7 +22,7 @@ from perftune.records.recommendation import Recommendation
 from perftune.records.study import Study
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
-from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
+from perftune.records.trial import Purpose, Trial
 from perftune.reports import html, markdown, study_document
 from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space
 from perftune.spec import workload_source
@@ -46,11 +47,8 @@ from perftune.tuning.spending import Spending
 from perftune.tuning.study_file import save_study
 
 
-class Runner(Protocol):
+class Runner(TrialRunner, Protocol):
     """What a study needs of a runner."""
-
-    def run(self, request: TrialRequest, on_heartbeat: Callable[[Heartbeat], None] | None = None) -> Trial:
-        """Run one trial."""
 
     def survey(self, request: SurveyRequest) -> Survey:
         """Look at the workload."""
@@ -67,13 +65,8 @@ class Runner(Protocol):
 
 MODEL = "model"
 """The strategy that a prior helps."""
-<<<<<<< HEAD
 FEW_TRIALS = 6
 """Trials with which a search that had to end too early usually gets somewhere (benchmarks/search)."""
-=======
-TRACE_SHARE = 0.1
-"""Part of the budget's minutes for traces before the first trial."""
->>>>>>> 81d05adc886cbed8581dd81a9e68c45c5816ceee
 RunnerFactory = Callable[[Path], AbstractContextManager[Runner]]
 
 
@@ -86,11 +79,8 @@ def probe_study(
     force: bool = False,
     prior: bool = True,
     runner: RunnerFactory = tracing_runner,
-<<<<<<< HEAD
     clock: Callable[[], float] = time.monotonic,
-=======
     cache: TraceCache | None = None,
->>>>>>> 81d05adc886cbed8581dd81a9e68c45c5816ceee
 ) -> Study:
     """Run a probe to its recommendation, going on where an earlier run of the same command stopped.
 
@@ -103,11 +93,8 @@ def probe_study(
         prior: predict memory and speed from traces first, so that fewer trials are needed; what is recommended is
             measured in any case. A study that goes on keeps what it has.
         runner: makes what runs trials, from the folder.
-<<<<<<< HEAD
         clock: monotonic seconds; the budget is counted on it.
-=======
         cache: of traces that other runs have made; None neither reads nor keeps any.
->>>>>>> 81d05adc886cbed8581dd81a9e68c45c5816ceee
 
     Raises:
         StudyMismatchError: the folder holds a study of another probe, device or software.
@@ -118,13 +105,9 @@ def probe_study(
         KeyboardInterrupt: the user stopped it; what was measured is written.
     """
     try:
-<<<<<<< HEAD
         spending = Spending(probe.budget, clock=clock)
-        opening = Opening(probe, directory, strategy, observer or SilentObserver(), force, prior, spending)
+        opening = Opening(probe, directory, strategy, observer or SilentObserver(), force, prior, cache, spending)
         return _probe_study(opening, runner)
-=======
-        return _probe_study(probe, directory, strategy, observer or SilentObserver(), force, prior, runner, cache)
->>>>>>> 81d05adc886cbed8581dd81a9e68c45c5816ceee
     except OSError as error:
         raise OutputWriteError(
             f"{error.filename or directory}: cannot be written ({error.strerror or error}). Mend that and run the same "
@@ -132,7 +115,6 @@ def probe_study(
         ) from error
 
 
-<<<<<<< HEAD
 @dataclass(frozen=True)
 class Opening:
     """What a study begins, or goes on, with."""
@@ -143,25 +125,13 @@ class Opening:
     observer: Observer
     force: bool
     prior: bool
+    cache: TraceCache | None
     spending: Spending
 
 
 def _probe_study(opening: Opening, runner: RunnerFactory) -> Study:
     directory = opening.directory
     if opening.force and directory.exists():
-=======
-def _probe_study(
-    probe: ProbeSpec,
-    directory: Path,
-    strategy: str,
-    observer: Observer,
-    force: bool,
-    prior: bool,
-    runner: RunnerFactory,
-    cache: TraceCache | None,
-) -> Study:
-    if force and directory.exists():
->>>>>>> 81d05adc886cbed8581dd81a9e68c45c5816ceee
         with runner(directory):  # it has the folder to itself, so nothing is moved from under another perftune
             move_aside(directory)
     with runner(directory) as running:
@@ -169,7 +139,7 @@ def _probe_study(
             remove_unfinished(directory / name)
         study = _opened(opening, running)
         wants_prior = opening.prior and opening.strategy == MODEL and not study.trials
-        tracer = PriorTracer(study.probe, study.survey, study.space, running) if wants_prior else None
+        tracer = PriorTracer(study.probe, study.survey, study.space, running, opening.cache) if wants_prior else None
         return _run(study, opening, running, tracer)
 
 
@@ -185,21 +155,10 @@ def _opened(opening: Opening, running: Runner) -> Study:
     opening.observer.on_phase("survey", "building the workload once, reading its data")
     with opening.spending.phase("survey"):
         survey = _survey(running, probe)
-<<<<<<< HEAD
     if stored is None:
         return _new_study(probe, survey, strategy)
     refuse_if_different(differences(stored, probe, strategy, survey), directory)
     return stored.model_copy(update={"probe": probe, "interrupted": False})
-=======
-        if stored is not None:
-            refuse_if_different(differences(stored, probe, strategy, survey), directory)
-            study = stored.model_copy(update={"probe": probe, "interrupted": False})
-        else:
-            study = _new_study(probe, survey, strategy)
-            if prior and strategy == MODEL:
-                study = _with_prior(study, running, cache, observer)
-        return _run(study, directory, running, _strategy(strategy, probe), observer)
->>>>>>> 81d05adc886cbed8581dd81a9e68c45c5816ceee
 
 
 def _device_kind(probe: ProbeSpec) -> str:
@@ -247,21 +206,6 @@ def _new_study(probe: ProbeSpec, survey: Survey, strategy: str) -> Study:
     )
 
 
-<<<<<<< HEAD
-=======
-def _with_prior(study: Study, runner: Runner, cache: TraceCache | None, observer: Observer) -> Study:
-    """Traces need no trial; where they do not work, the study goes on without and says so."""
-    observer.on_phase("predict", "tracing the step on shapes, to know what may fit before anything is tried")
-    tracer = PriorTracer(study.probe, study.survey, study.space, runner, cache)
-    prior = tracer.run(TRACE_SHARE * study.probe.budget.minutes * 60)
-    if prior is None:
-        reason = tracer.failure or "no trace ended in time"
-        notes = (*study.survey.notes, f"nothing was predicted before the first trial: {reason}")
-        return study.model_copy(update={"survey": study.survey.model_copy(update={"notes": notes})})
-    return study.model_copy(update={"space": study.space.model_copy(update={"prior": prior})})
-
-
->>>>>>> 81d05adc886cbed8581dd81a9e68c45c5816ceee
 def _strategy(name: str, probe: ProbeSpec) -> Strategy:
     if name == MODEL:
         return ModelSearch(probe.seed, worthwhile=probe.worthwhile)

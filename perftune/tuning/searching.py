@@ -23,8 +23,8 @@ class PriorTracer(Protocol):
         """Trace what matters most and has not been traced, if that fits into so many seconds; None if nothing did."""
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What was left out, and why."""
+    def failure(self) -> str | None:
+        """Why nothing can be predicted; None while something may be."""
 
 
 def search(loop: Loop, tracer: PriorTracer | None = None) -> None:
@@ -66,7 +66,16 @@ def _trace(loop: Loop, tracer: PriorTracer) -> None:
         return
     with spending.phase("traces"):
         prior = tracer.step(seconds)
+    if prior is None and tracer.failure is not None:
+        _note(loop, f"nothing was predicted: {tracer.failure}")
     if prior is not None:
         space = loop.study.space.model_copy(update={"prior": prior})
         loop.study = loop.study.model_copy(update={"space": space})
         loop.save()
+
+
+def _note(loop: Loop, text: str) -> None:
+    survey = loop.study.survey
+    if text not in survey.notes:
+        survey = survey.model_copy(update={"notes": (*survey.notes, text)})
+        loop.study = loop.study.model_copy(update={"survey": survey})

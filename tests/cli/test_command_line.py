@@ -12,18 +12,12 @@ import pytest
 
 import perftune
 from perftune.cli import main, plan, probe
-from perftune.cli.line_view import LineView
-from perftune.cli.live_view import LiveView
 from perftune.errors import NoCandidateError, OutputExistsError
 from perftune.plan.sharding import SHARDINGS
-from perftune.records.study import Study, save_study
-from perftune.records.trial import Heartbeat, Purpose, TrialRequest, WorkloadSource
+from perftune.records.study import Study
 from perftune.search import STRATEGIES as SEARCHES
 from perftune.spec import load_probe, template
 from perftune.tuning.run_folder import run_folder
-from tests.studies import TUNED, tuned_study
-from perftune.cli import main
-from perftune.records.study import Study
 from perftune.tuning.study_file import save_study
 from tests.studies import tuned_study
 

@@ -100,9 +100,7 @@ def test_the_first_measurement_corrects_a_prediction_that_is_off(space, trial, f
     encoding = Encoding(with_prior(space, factor=factor))
     base = encoding.space.base
     before = MemoryModel(encoding, [], predictions(encoding)).peak_bytes()[0]
-    after = MemoryModel(
-        encoding, [trial(0, base, peak_bytes=peak_bytes(base))], predictions(encoding)
-    ).peak_bytes()[0]
+    after = MemoryModel(encoding, [trial(0, base, peak_bytes=peak_bytes(base))], predictions(encoding)).peak_bytes()[0]
     truth = np.array([peak_bytes(encoding.candidate(number)) for number in range(len(encoding))])
     assert np.median(np.abs(after / truth - 1)) < 0.5 * np.median(np.abs(before / truth - 1))
 

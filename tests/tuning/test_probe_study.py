@@ -33,7 +33,7 @@ def answer(study: Study) -> Recommendation:
 
 
 def run(directory: Path, runner: ScriptedRunner, **changes: object) -> Study:
-    return probe_study(probe(**changes), directory, runner=runner)
+    return probe_study(probe(**changes), directory, runner=runner, clock=runner.clock)
 
 
 def crash(request: TrialRequest) -> Failure:
