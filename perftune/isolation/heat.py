@@ -52,7 +52,7 @@ def in_order(contenders: Sequence[T], round_number: int) -> list[T]:
 
 
 class Heat:
-    """Runs contenders side by side; one that dies, hangs or runs out of memory loses its own turns and no one else's."""
+    """Runs contenders side by side; one that dies, hangs or runs out of memory loses its own turns alone."""
 
     def __init__(
         self,

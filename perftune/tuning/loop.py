@@ -39,9 +39,9 @@ class Loop:
         self.strategy, self.observer, self.spending = strategy, observer, spending
         self._directory, self._runner = directory, runner
 
-    def has_trials_left(self, reserved: int = 0) -> bool:
-        """Whether the budget has another trial, with so many kept for later."""
-        return len(self.study.trials) < self.study.probe.budget.trials - reserved
+    def has_trials_left(self, number: int = 1, share: float = 1.0) -> bool:
+        """Whether so many more trials are within this part of the budget."""
+        return len(self.study.trials) + number <= share * self.study.probe.budget.trials
 
     def trial_seconds(self) -> float:
         """What a trial of the search takes here; before there is any, what the study took so far."""
@@ -72,7 +72,7 @@ class Loop:
             purpose,
             self.next_number(),
             left_seconds=self.spending.left_seconds(),
-            best=self._best_trial(),
+            best=self._best_trial() if purpose is Purpose.SEARCH else None,
             heat=heat,
             exact_steps=exact_steps,
             eval_batch_size=eval_batch_size,
@@ -100,7 +100,6 @@ class Loop:
                 purpose,
                 first + place,
                 left_seconds=self.spending.left_seconds(),
-                best=self._best_trial(),
                 heat=first,
                 worst_batch=worst_batch,
             )

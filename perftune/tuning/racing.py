@@ -20,6 +20,8 @@ RACE_SHARE = 0.7
 """Part of the time before the checks that the first three heats of the race are planned to take; lines come after."""
 LEAST_HEATS, HEATS_TO_TELL, MOST_HEATS = 2, 3, 8
 """Heats before a race may end, for which it is planned, and after which it ends undecided."""
+TRIALS_SHARE = {Purpose.RACE: 0.7, Purpose.ABLATION: 0.9}
+"""Part of the budget of trials that is spent when heats for this reason have to end; the rest is for the checks."""
 WARMUP_STEPS = 2
 LEAST_ROUNDS, MOST_ROUNDS = 4, 10
 SLICE_SECONDS, SLICE_SHARE = 1.0, 0.004
@@ -85,7 +87,8 @@ def _field(study: Study, racers: Sequence[Candidate], number: int) -> list[Candi
     own = reference(study, running)
     keys, seen, worthwhile = [candidate.key for candidate in running], heats(study), study.probe.worthwhile
     said = decide(seen, keys, own.key, worthwhile, max_heats=MOST_HEATS)
-    if said.answer is Answer.KEEP_YOURS or (said.answer is Answer.TUNED and is_over(seen, keys, worthwhile)):
+    is_told = number >= HEATS_TO_TELL or is_over(seen, keys, worthwhile)
+    if said.answer is Answer.KEEP_YOURS or (said.answer is Answer.TUNED and is_told):
         return []
     lost = hopeless(seen, keys, own.key)
     return [candidate for candidate in running if candidate.key not in lost]
@@ -112,7 +115,7 @@ def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, share: fl
     """
     seconds = seconds_before_checks(loop)
     num_rounds = _num_rounds(loop, field, share * seconds, seconds)
-    if not num_rounds or not loop.has_trials_left(len(field)):
+    if not num_rounds or not loop.has_trials_left(len(field), TRIALS_SHARE[purpose]):
         return False
     if not fit_beside(loop.study, field):
         _one_after_the_other(loop, field, purpose)

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_the_order_changes_from_round_to_round(runner: ForkServerRunner) -> None
     heat(runner, [contender(1), contender(2)], watcher, max_rounds=4)
     begun = [{number: turn.slice.begun_monotonic_seconds for number, turn in turns.items()} for turns in watcher.rounds]
     assert [sorted(times, key=times.__getitem__) for times in begun] == [[1, 2], [2, 1], [2, 1], [1, 2]]
-    for earlier, later in zip(begun, begun[1:], strict=False):
+    for earlier, later in pairwise(begun):
         assert max(earlier.values()) < min(later.values())
 
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,6 @@ from tests.isolation.heats import Watcher, contender, heat, measured
 from tests.isolation.light_runner import ROOT, eventually, is_alive
 from tests.isolation.test_runner_server import descendants
 
-TICKS = os.sysconf("SC_CLK_TCK")
 PARENT = """
 import sys, time
 from pathlib import Path
@@ -53,6 +53,10 @@ def state(pid: int) -> tuple[str, int]:
     return fields[0], int(fields[11]) + int(fields[12])
 
 
+def stopped(pids: Collection[int]) -> list[int]:
+    return [pid for pid in pids if state(pid)[0] in "Tt"]
+
+
 @pytest.mark.parametrize(
     ("how", "outcome", "said"),
     [
@@ -73,7 +77,7 @@ def test_one_that_ends_in_its_turn_leaves_the_others_to_go_on(
     assert len(measured(one).slices) == len(measured(two).slices) == 6
     assert measured(one).steps.loss == measured(two).steps.loss
     assert [2 in turns for turns in watcher.rounds] == [True] * 2 + [False] * 4
-    assert not any(state(pid)[0] in "Tt" for pid in below())
+    assert not stopped(below())
 
 
 def test_one_that_hangs_is_ended_when_its_turn_has_taken_too_long(
@@ -107,8 +111,8 @@ def test_who_waits_takes_no_time(runner: ForkServerRunner) -> None:
     ticks: list[tuple[int, int]] = []
 
     def look(rounds: Sequence[Round]) -> None:
-        pids = [pid for pid in below() if state(pid)[0] in "Tt"]
-        assert len(pids) >= 4, "two contenders and a worker of each"
+        assert eventually(lambda: len(stopped(below())) == 4), "two contenders and a worker of each"
+        pids = stopped(below())
         before = sum(state(pid)[1] for pid in pids)
         time.sleep(0.3)
         ticks.append((before, sum(state(pid)[1] for pid in pids)))
@@ -118,16 +122,16 @@ def test_who_waits_takes_no_time(runner: ForkServerRunner) -> None:
     heat(runner, requests, Watcher(look), slice_seconds=0.3)
     assert len(ticks) == 3
     assert all(before == after for before, after in ticks), ticks
-    assert all(earlier < later for (earlier, _), (later, _) in zip(ticks, ticks[1:], strict=False)), "they do spin"
+    assert all(earlier < later for (earlier, _), (later, _) in pairwise(ticks)), "they do spin"
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 @pytest.mark.parametrize("while_stopped", [True, False])
 def test_nothing_survives_an_interrupt(tmp_path: Path, start_method: str, while_stopped: bool) -> None:
-    seen: set[int] = set()
+    others, seen = below(), set[int]()
 
     def interrupt(rounds: Sequence[Round]) -> None:
-        seen.update(below())
+        seen.update(below() - others)
         if while_stopped:
             os.kill(os.getpid(), signal.SIGINT)
         else:
@@ -151,7 +155,7 @@ def test_nothing_remains_stopped_when_the_parent_is_killed(tmp_path: Path, start
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), start_method], cwd=ROOT, env=environment)
     assert eventually(lambda: (tmp_path / "stopped").exists() or parent.poll() is not None, 300.0)
     family = descendants(parent.pid)
-    assert sum(state(pid)[0] in "Tt" for pid in family) >= 4
+    assert eventually(lambda: len(stopped(family)) == 4)
     parent.kill()
     parent.wait()
     assert eventually(lambda: not any(map(is_alive, family))), [(pid, state(pid)) for pid in family if is_alive(pid)]
