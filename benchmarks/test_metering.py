@@ -90,7 +90,7 @@ class InTurns(TrainerCallback):
             stop=StopRule(min_steps=1000, max_steps=1000, max_seconds=1e9, relative_half_width=0.0),
         )  # fmt: skip
         on_step = lambda num_steps, seconds: beat.beat("train", num_steps, seconds)  # noqa: E731 (as in measure.py)
-        return Session(request, self._meter, None, on_step, lambda: None)
+        return Session(request, self._meter, on_step)
 
 
 def train(folder: Path) -> InTurns:

@@ -20,6 +20,8 @@ class Outcome(str, Enum):
     KILLED = "killed"
     DIVERGED = "diverged"
     UNSUPPORTED = "unsupported"
+    GAVE_UP = "gave_up"
+    """Not one step was finished: the first took too long already for the candidate to win."""
 
 
 class Purpose(str, Enum):
@@ -57,6 +59,20 @@ class StopRule(Record):
     """Stop once the confidence interval of the median step is this tight."""
     give_up_step_seconds: float | None = None
     """Stop once the interval of the median step lies above this: the candidate cannot win."""
+    give_up_first_step_seconds: float | None = None
+    """Stop in the first step once it has taken longer than this, before the next micro-batch; it must allow for what
+    only a first step does, such as compiling."""
+    max_wall_seconds: float | None = None
+    """From the request on: no step is begun that would end later, nor the worst batch; what was measured stands."""
+
+
+class TurnRule(Record):
+    """How a trial takes turns with others that live beside it: it trains for a slice, answers, and waits."""
+
+    warmup_steps: int = Field(default=3, ge=1)
+    """Optimizer steps before the first round."""
+    max_steps: int = Field(default=2000, ge=1)
+    """Of the whole heat: the schedule is made for so many, and the parent asks for no more."""
 
 
 class TrialRequest(Record):
@@ -76,11 +92,16 @@ class TrialRequest(Record):
     deadline_seconds: float = 600.0
     """From the start of the process to its result; then the whole process group is killed."""
     worst_batch: tuple[int, ...] = ()
-    """Indices of the samples that make the heaviest micro-batch; run before the measured steps. Empty: not run."""
+    """Indices of the samples that make the heaviest micro-batch; one optimizer step of it is run after the measured
+    ones, when the optimizer has its state. Empty: not run."""
     evaluate: bool = False
     save_checkpoint: bool = False
     exact_steps: int | None = None
     """Run exactly this many optimizer steps, whatever the stop rule says (loss comparison)."""
+    heat: int | None = None
+    """Trials with the same number live side by side; the number is that of the first of them."""
+    turns: TurnRule | None = None
+    """Given in a heat: then it, and not the stop rule, says how many steps are run."""
     num_processes: int = 1
     requested_monotonic_seconds: float | None = None
     """CLOCK_MONOTONIC when the trial was asked for; it is one clock for all processes of a machine."""
@@ -113,6 +134,29 @@ class Steps(Record):
 
     def __len__(self) -> int:
         return len(self.step_seconds)
+
+
+class Slice(Record):
+    """Consecutive optimizer steps that a trial ran in its turn of a round, and what disturbed them.
+
+    What the kernel does not tell is None. Several processes of a trial are summed up.
+    """
+
+    round: int
+    """From 0."""
+    first_step: int
+    """Index into the steps of the measurement."""
+    num_steps: int
+    begun_monotonic_seconds: float
+    """CLOCK_MONOTONIC, which is one for all processes of a machine."""
+    run_queue_seconds: float | None = None
+    """How long threads that computed had work and no core, summed over them (schedstat, 2nd field)."""
+    num_threads: int = 0
+    """How many threads computed."""
+    steal_seconds: float | None = None
+    """What the hypervisor took from all cores of this machine (proc(5), /proc/stat)."""
+    clock_hertz: float | None = None
+    """Mean over the cores at the end of the slice."""
 
 
 class MemoryPeak(Record):
@@ -155,12 +199,16 @@ class Measurement(Record):
     build_seconds: float
     """Building the workload and the Trainer."""
     worst_batch_ran: bool = False
+    """Not, if it was not asked for, the trial was given up, or its bound would have been passed."""
     num_trainable_parameters: int | None = None
     """After the last step: a callback may have frozen some of those that were built to train."""
     telemetry: Telemetry | None = None
     """Of the GPU, right after the last step."""
     stopped_because: str
-    """``interval``, ``cannot_win``, ``max_steps``, ``max_seconds``, ``exact_steps`` or ``training_ended``."""
+    """``interval``, ``cannot_win``, ``max_steps``, ``max_seconds``, ``max_wall_seconds``, ``exact_steps``,
+    ``heat_ended`` or ``training_ended``."""
+    slices: tuple[Slice, ...] = ()
+    """Of a trial that ran in turns; the steps before the first are its warm-up."""
 
 
 class Failure(Record):
@@ -173,6 +221,8 @@ class Failure(Record):
     traceback: str | None = None
     peak_bytes: int | None = None
     """What was in use when memory ran out, if known."""
+    step_seconds: float | None = None
+    """Of a trial that was given up: what its first optimizer step would have taken, by the part of it that was run."""
 
 
 class TrialResult(Record):
@@ -198,7 +248,9 @@ class Trial(Record):
     measurement: Measurement | None = None
     failure: Failure | None = None
     wall_seconds: float
-    """What the trial cost, from request to result."""
+    """What the trial cost, from request to result; in a heat its own part, so that those of a heat add up."""
+    heat: int | None = None
+    """Trials with the same number ran side by side, in turns."""
 
     @model_validator(mode="after")
     def _possible(self) -> "Trial":

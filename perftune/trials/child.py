@@ -3,7 +3,8 @@
 The folder of the trial is the only thing shared with the parent. ``request.json`` holds a `TrialRequest`,
 ``result.json`` a `TrialResult`, whole or not there at all; standard output and error go to ``log.txt``. With more than
 one process, rank 0 writes ``result.json`` and the others ``result-<rank>.json``. Whatever the user's code raises
-becomes a failure with its message; what kills the process is seen by the parent from outside.
+becomes a failure with its message; what kills the process is seen by the parent from outside. A trial of a heat also
+reads ``turn`` and writes ``answer``, see `turns`.
 """
 
 import os
@@ -15,10 +16,11 @@ from pathlib import Path
 from perftune.devices import TrainingDevice, training_device
 from perftune.records.study import write_atomically
 from perftune.records.trial import Failure, Measurement, Outcome, TrialRequest, TrialResult
+from perftune.trials.collective import own_rank
 from perftune.trials.heartbeat import HeartbeatFile
 from perftune.trials.measure import measure
 from perftune.trials.protocol import heartbeat_name, result_name
-from perftune.trials.session import DivergedError
+from perftune.trials.session import DivergedError, GaveUpError
 
 SILENT = {
     "WANDB_MODE": "disabled",
@@ -31,13 +33,9 @@ SILENT = {
 """Environment that keeps reporting services quiet in a trial, also those that user code starts by itself."""
 
 
-def _rank() -> int:
-    return int(os.environ.get("RANK", "0"))
-
-
 def result_path(directory: Path) -> Path:
     """Where this process writes its result."""
-    return directory / result_name(_rank())
+    return directory / result_name(own_rank())
 
 
 def describe_failure(error: BaseException, device: TrainingDevice) -> Failure:
@@ -47,6 +45,8 @@ def describe_failure(error: BaseException, device: TrainingDevice) -> Failure:
         kind = Outcome.OUT_OF_MEMORY
     elif isinstance(error, DivergedError):
         kind = Outcome.DIVERGED
+    elif isinstance(error, GaveUpError):
+        kind = Outcome.GAVE_UP
     elif isinstance(error, NotImplementedError | ImportError):
         kind = Outcome.UNSUPPORTED
     message = str(error).strip().splitlines()
@@ -56,11 +56,12 @@ def describe_failure(error: BaseException, device: TrainingDevice) -> Failure:
         error_type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
         traceback="".join(traceback.format_exception(error))[-20_000:],
         peak_bytes=device.peak_bytes(),
+        step_seconds=error.step_seconds if isinstance(error, GaveUpError) else None,
     )
 
 
 def _attempt(request: TrialRequest, directory: Path, device: TrainingDevice, entered: float) -> TrialResult:
-    heartbeat = HeartbeatFile(directory / heartbeat_name(_rank()), device.used_bytes)
+    heartbeat = HeartbeatFile(directory / heartbeat_name(own_rank()), device.used_bytes)
     try:
         return TrialResult(measurement=_measured(request, directory, device, heartbeat, entered))
     except KeyboardInterrupt:

@@ -20,6 +20,10 @@ DISK_TEXTS = ("No space left on device", "Disk quota exceeded")
 """What a process says that was ended by another error than its own while the disk was full."""
 
 
+SPEAK_FIRST = {Outcome.OUT_OF_MEMORY, Outcome.GAVE_UP}
+"""What ends one process for its own reason, and the others because they cannot reach it any more."""
+
+
 class Ending(Enum):
     """Who ended the trial."""
 
@@ -60,10 +64,10 @@ def _parse(text: str) -> TrialResult | None:
 
 
 def classify(facts: Facts) -> Verdict:
-    """The outcome of a trial. Of several processes, one that ran out of memory speaks for all."""
+    """The outcome of a trial. Of several processes, one with a cause of its own speaks for those that lost it."""
     results = [_parse(text) for text in facts.results]
     failures = [result.failure for result in results if result is not None and result.failure is not None]
-    failures.sort(key=lambda failure: failure.kind is not Outcome.OUT_OF_MEMORY)
+    failures.sort(key=lambda failure: failure.kind not in SPEAK_FIRST)
     if failures:
         return Verdict(failures[0].kind, failure=failures[0])
     if facts.ending is Ending.DEADLINE:

@@ -1,11 +1,17 @@
 """Figures of one process to those of all processes of a data-parallel trial. Child side."""
 
+import os
 from collections.abc import Callable, Sequence
 
 import torch
 
 SumOverProcesses = Callable[[Sequence[float]], Sequence[float]]
 """Values of this process -> their sums over all, in the same order."""
+
+
+def own_rank() -> int:
+    """Of this process; 0 where there is one."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def alone(values: Sequence[float]) -> Sequence[float]:

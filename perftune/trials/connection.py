@@ -94,14 +94,14 @@ class Connection:
             self.poll(1.0)
         return self._pids.pop(request.id)
 
-    def poll(self, seconds: float) -> None:
-        """Hear what the server says within so many seconds.
+    def poll(self, seconds: float, also: Sequence[int] = ()) -> None:
+        """Hear what the server says within so many seconds, or until one of some other descriptors can be read.
 
         Raises:
             ServerDiedError: the server is gone.
         """
-        readable, _, _ = select.select([self._answers], [], [], seconds)
-        if not readable:
+        readable, _, _ = select.select([self._answers, *also], [], [], seconds)
+        if self._answers not in readable:
             return
         chunk = os.read(self._answers, 65536)
         if not chunk:

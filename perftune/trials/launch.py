@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,11 +21,11 @@ class Process(Protocol):
     pid: int
     """Of its group too."""
 
-    def wait(self, seconds: float) -> int | None:
-        """The wait status, or None if it still runs after so many seconds."""
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> int | None:
+        """The wait status, or None if it still runs after so many seconds or once another descriptor can be read."""
 
     def end(self) -> None:
-        """Kill what is left of its group."""
+        """Kill what is left of its group, stopped or not."""
 
 
 class Forked:
@@ -33,15 +35,15 @@ class Forked:
         self._connection, self._id = connection, request.id
         self.pid = connection.fork(request)
 
-    def wait(self, seconds: float) -> int | None:
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> int | None:
         """See `Process`."""
         if self._connection.status(self._id) is None:
-            self._connection.poll(seconds)
+            self._connection.poll(seconds, also)
         return self._connection.status(self._id)
 
     def end(self) -> None:
         """See `Process`."""
-        kill_group(self.pid)
+        signal_group(self.pid, signal.SIGKILL)
 
 
 class Spawned:
@@ -55,22 +57,24 @@ class Spawned:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
         self.pid = self._process.pid
+        self._ends = os.pidfd_open(self.pid)
 
-    def wait(self, seconds: float) -> int | None:
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> int | None:
         """See `Process`."""
-        try:
-            code = self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
+        select.select([self._ends, *also], [], [], seconds)
+        code = self._process.poll()
+        if code is None:
             return None
         return -code if code < 0 else code << 8
 
     def end(self) -> None:
         """See `Process`."""
-        kill_group(self.pid)
+        signal_group(self.pid, signal.SIGKILL)
         self._process.wait()
+        os.close(self._ends)
 
 
-def kill_group(pid: int) -> None:
-    """Kill a process group, if there is one."""
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Send a signal to all of a process group, if there is one."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(pid, number)

@@ -1,4 +1,4 @@
-"""A trial request to a measurement: build, worst batch, measured steps, evaluation, one checkpoint. Child side."""
+"""A trial request to a measurement: build, measured steps, worst batch, evaluation, one checkpoint. Child side."""
 
 import time
 from collections.abc import Iterator
@@ -13,40 +13,55 @@ from perftune.errors import WorkloadError
 from perftune.records.trial import Evaluation, Measurement, MemoryPeak, TrialRequest
 from perftune.statistics import num_warmup_steps
 from perftune.trials.arguments import training_arguments
-from perftune.trials.collective import SumOverProcesses, alone, sum_over_processes
+from perftune.trials.collective import SumOverProcesses, alone, own_rank, sum_over_processes
 from perftune.trials.heartbeat import HeartbeatFile
 from perftune.trials.meter import StepMeter
 from perftune.trials.probed_trainer import watch
-from perftune.trials.session import NUM_WORST_STEPS, Session
+from perftune.trials.session import Session
+from perftune.trials.turns import Turns
 from perftune.trials.workload import build_trainer
-from perftune.trials.worst_batch import collate_worst, train_source
+from perftune.trials.worst_batch import WorstBatch, collate_worst, train_source
 
 NUM_EVALUATION_BATCHES = 12
 """Batches of an evaluation trial; a final trial evaluates all that `MAX_EVALUATION_SAMPLES` leaves."""
 MAX_EVALUATION_SAMPLES = 2000
+NUM_WORST_STEPS = 1
+"""The optimizer has its state from the measured steps, so memory is at its peak at once."""
 
 
-class PhasePeaks:
-    """The peak of each phase of a trial, over what was in use at its start."""
+class Phases:
+    """The phases of a trial: each tells the parent when it begins, and has a peak over what was in use at the start."""
 
-    def __init__(self, device: TrainingDevice) -> None:
-        self._device = device
+    def __init__(self, device: TrainingDevice, heartbeat: HeartbeatFile) -> None:
+        self._device, self._heartbeat = device, heartbeat
         device.reset_peak()
         self.start_bytes = device.used_bytes() if device.memory_kind == "resident" else 0
         self._bytes: dict[str, int] = {}
         self._reserved: list[int] = []
         self._retries: int | None = None
+        self._phase = ""
 
-    def close(self, phase: str) -> None:
+    def begin(self, phase: str) -> None:
+        """Building and training are one peak: what is allocated in building stays."""
+        if self._phase not in ("", "build"):
+            self.end()
+        self._phase = phase
+        self._heartbeat.beat(phase)
+
+    def step(self, num_steps: int, seconds: float) -> None:
+        """An optimizer step is done."""
+        self._heartbeat.beat(self._phase, num_steps, seconds)
+
+    def end(self) -> None:
         """A phase is over: keep its peak, and start a new one."""
         peak = self._device.peak()
-        self._bytes[phase] = max(self._bytes.get(phase, 0), peak.bytes - self.start_bytes)
+        self._bytes[self._phase] = peak.bytes - self.start_bytes
         if peak.reserved_bytes is not None:
             self._reserved.append(peak.reserved_bytes)
         self._retries = peak.num_alloc_retries
         self._device.reset_peak()
 
-    def record(self) -> MemoryPeak:
+    def memory(self) -> MemoryPeak:
         """All phases."""
         return MemoryPeak(
             kind=self._device.memory_kind,
@@ -72,37 +87,42 @@ def lengthen(trainer: Trainer, num_steps: int, global_batch_size: int) -> None:
         args.num_train_epochs = max(args.num_train_epochs, num_steps / steps_per_epoch + 1)
 
 
-def _train(
+def _session(
     trainer: Trainer,
     request: TrialRequest,
     meter: StepMeter,
+    turns: Turns | None,
     total: SumOverProcesses,
-    peaks: PhasePeaks,
-    heartbeat: HeartbeatFile,
+    phases: Phases,
 ) -> Session:
-    worst = None
+    args = trainer.args
+    worst_batch = None
     if request.worst_batch:
-        worst = collate_worst(train_source(trainer), request.worst_batch, trainer.args.per_device_train_batch_size)
-    phase = "worst_batch" if worst is not None else "train"
-    heartbeat.beat(phase)
+        worst_batch = WorstBatch(
+            lambda: collate_worst(train_source(trainer), request.worst_batch, args.per_device_train_batch_size),
+            args.gradient_accumulation_steps * request.num_processes,
+        )
+    return Session(
+        request,
+        meter,
+        phases.step,
+        worst_batch=worst_batch,
+        on_worst_batch=lambda: phases.begin("worst_batch"),
+        turns=turns,
+        total=total,
+    )
 
-    def worst_batch_done() -> None:
-        peaks.close("worst_batch")
 
-    def on_step(num_steps: int, seconds: float | None) -> None:
-        heartbeat.beat("train" if num_steps else phase, num_steps, seconds)
-
-    session = Session(request, meter, worst, on_step, worst_batch_done, total)
+def _train(trainer: Trainer, request: TrialRequest, session: Session) -> None:
     watch(trainer, session)
     args = trainer.args
     global_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * request.num_processes
-    lengthen(trainer, NUM_WORST_STEPS + (request.exact_steps or request.stop.max_steps), global_batch)
-    with meter.observe_backward():
+    most_steps = request.turns.max_steps if request.turns else request.exact_steps or request.stop.max_steps
+    lengthen(trainer, most_steps + NUM_WORST_STEPS, global_batch)
+    with session.meter.observe_backward():
         trainer.train()
-    peaks.close("train")
-    if not meter.step_seconds:
+    if not session.meter.step_seconds:
         raise WorkloadError("training ended before one optimizer step was measured (a callback stopped it, or no data)")
-    return session
 
 
 def _num_trainable(trainer: Any) -> int:
@@ -159,8 +179,8 @@ def measure(
     Raises:
         WorkloadError: nothing could be measured. What the user's code raises goes through.
     """
-    heartbeat.beat("build")
-    peaks = PhasePeaks(device)
+    phases = Phases(device, heartbeat)
+    phases.begin("build")
     if request.memory_limit_bytes is not None:
         device.cap(request.memory_limit_bytes)
     begun = time.perf_counter()
@@ -169,34 +189,44 @@ def measure(
     build_seconds = time.perf_counter() - begun
     total = sum_over_processes(trainer.args.device) if request.num_processes > 1 else alone
     meter = StepMeter(device, request.num_processes, total)
-    session = _train(trainer, request, meter, total, peaks, heartbeat)
+    phases.begin("train")
+    turns = Turns(directory, own_rank(), request.turns, total) if request.turns is not None else None
+    session = _session(trainer, request, meter, turns, total, phases)
+    _train(trainer, request, session)
     telemetry = device.telemetry()
     evaluation, evaluation_error = None, None
     if request.evaluate and trainer.eval_dataset is not None:
-        heartbeat.beat("evaluate")
+        phases.begin("evaluate")
         try:
             evaluation = _evaluate(trainer, request)
         except Exception as error:  # (the user's evaluation is not what is tuned)
             if device.is_out_of_memory(error):
                 raise
             evaluation_error = f"{type(error).__name__}: {error}"
-        peaks.close("evaluate")
     if request.save_checkpoint:
-        heartbeat.beat("save")
+        phases.begin("save")
         with _saving(trainer):
             trainer._save_checkpoint(trainer.model_wrapped, trial=None)  # noqa: SLF001 (what Trainer itself calls)
-        peaks.close("save")
         total((0.0,))  # no process removes the folder under another that still saves
+    phases.end()
     return Measurement(
         steps=meter.steps(),
-        num_warmup_steps=num_warmup_steps(meter.step_seconds),
-        memory=peaks.record(),
+        num_warmup_steps=_num_warmup_steps(request, meter),
+        memory=phases.memory(),
         evaluation=evaluation,
         evaluation_error=evaluation_error,
         start_seconds=start_seconds,
         build_seconds=build_seconds,
-        worst_batch_ran=bool(request.worst_batch),
+        worst_batch_ran=session.worst_batch_ran,
         num_trainable_parameters=_num_trainable(trainer),
         telemetry=telemetry,
         stopped_because=session.stopped_because or "training_ended",
+        slices=tuple(turns.slices) if turns is not None else (),
     )
+
+
+def _num_warmup_steps(request: TrialRequest, meter: StepMeter) -> int:
+    """In a heat what it says, or slices would not be whole; else what is seen."""
+    if request.turns is not None:
+        return min(request.turns.warmup_steps, len(meter.step_seconds))
+    return num_warmup_steps(meter.step_seconds)

@@ -68,6 +68,10 @@ class StepMeter:
         if isinstance(loss, torch.Tensor):
             self._losses.append(loss.detach())
 
+    def progress(self) -> tuple[float, int, int]:
+        """Of the step under way: seconds so far, micro-batches done, micro-batches in all."""
+        return time.perf_counter() - self._start, len(self._losses), len(self._batches)
+
     @contextmanager
     def observe_backward(self) -> Iterator[None]:
         """See every backward, whoever calls it: ``Tensor.backward`` looks the name up in ``torch.autograd``."""

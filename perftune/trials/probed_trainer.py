@@ -30,10 +30,10 @@ class ProbeMixin:
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Time one forward and backward."""
-        meter = self.perftune_session.meter
-        meter.micro_step_begins()
+        session = self.perftune_session
+        session.micro_step_begins()
         loss = super().training_step(*args, **kwargs)  # type: ignore[misc]  # the user's class is next
-        meter.micro_step_ends(loss)
+        session.meter.micro_step_ends(loss)
         return loss
 
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
@@ -74,7 +74,7 @@ class StepEnds(TrainerCallback):
         **kwargs: Any,  # noqa: ARG002
     ) -> TrainerControl:
         """Count the step, and stop once enough is seen."""
-        if self._session.step_ended():
+        if self._session.step_ended(is_last=control.should_training_stop):
             control.should_training_stop = True
         return control
 

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 
 from perftune.trials.deferred import undefer
-from perftune.trials.protocol import DISK_FULL_STATUS, LOG, ForkRequest
+from perftune.trials.protocol import DISK_FULL_STATUS, LOG
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """linux/prctl.h"""
@@ -70,14 +70,3 @@ def run_task(entry: str, directory: str) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
     return status
-
-
-def trial_main(request: ForkRequest) -> int:
-    """Run a task in this fresh process, or in one process for each rank below it; the exit status."""
-    become_trial(request.directory)
-    os.environ.update(request.environment)
-    if request.num_processes > 1:
-        from perftune.trials.ranks import run_ranks
-
-        return run_ranks(request)
-    return run_task(request.entry, request.directory)

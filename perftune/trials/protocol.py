@@ -4,11 +4,15 @@ A task works in a folder: ``request.json`` in, ``result.json`` out, ``log.txt`` 
 line for each process that it wants, ``{"id", "entry", "directory", "environment", "num_processes"}``; the server
 answers ``{"ready": true, ...}`` once it has loaded, ``{"id", "pid"}`` for each fork and ``{"id", "status"}`` (as from
 ``os.wait``) for each end. When the runner's end of the pipe closes, the server kills all that it has forked and ends.
+
+A trial that runs in turns with others has two more files, both FIFOs: in ``turn`` the runner writes a JSON line for
+each `Turn` (each rank has one of its own), in ``answer`` rank 0 writes one when the turn has been taken (`TurnTaken`).
 """
 
 from typing import NamedTuple
 
 REQUEST, RESULT, HEARTBEAT, LOG, TRIAL = "request.json", "result.json", "heartbeat.json", "log.txt", "trial.json"
+TURN, ANSWER = "turn", "answer"
 
 DISK_FULL_STATUS = 74
 """Exit status of a process that could not write its result (EX_IOERR of sysexits.h); its log may be empty then."""
@@ -47,6 +51,21 @@ class ForkRequest(NamedTuple):
     directory: str
     environment: dict[str, str]
     num_processes: int = 1
+
+
+class Turn(NamedTuple):
+    """What a contender is told to do next."""
+
+    round: int
+    num_steps: int
+    """Optimizer steps to run; 0 ends its training, and it writes its result."""
+    worst_batch: bool = False
+    """With the end: whether the worst batch, if one was asked for, is still run."""
+
+
+def turn_name(rank: int) -> str:
+    """The FIFO that a rank reads its turns from."""
+    return TURN if rank == 0 else f"{TURN}-{rank}"
 
 
 def heartbeat_name(rank: int) -> str:

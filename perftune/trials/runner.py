@@ -4,13 +4,12 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -19,11 +18,13 @@ from perftune.records.study import write_atomically
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
 from perftune.records.trace import Trace, TraceRequest, TraceResult
 from perftune.records.trial import Failure, Heartbeat, Trial, TrialRequest
-from perftune.trials.classify import LOG_TAIL_CHARACTERS, Facts, classify
+from perftune.trials.classify import Facts, classify
 from perftune.trials.connection import Connection, ServerDiedError
+from perftune.trials.heat import GoesOn, Heat, TurnPlan
 from perftune.trials.launch import Forked, Process, Spawned
-from perftune.trials.protocol import ENTRIES, LOG, PRELOAD, REQUEST, RESULT, TRIAL, ForkRequest
-from perftune.trials.watch import OnHeartbeat, Watch
+from perftune.trials.protocol import ENTRIES, LOG, PRELOAD, REQUEST, TRIAL, ForkRequest
+from perftune.trials.task import Task, ended_trial, trial_task
+from perftune.trials.watch import End, OnHeartbeat, Watch
 
 MIN_STALL_SECONDS = 120.0
 ROUND_TRIP_SECONDS = 300.0
@@ -31,6 +32,8 @@ ATTEMPTS = 2
 """A task is begun again if the server died under it; if it dies again, the task or the machine is to blame."""
 CUDA_REFUSES_FORK = "re-initialize CUDA in forked subprocess"
 """What torch says when CUDA was initialised before the fork (torch/cuda/__init__.py)."""
+
+T = TypeVar("T")
 
 
 class TrialRunner(Protocol):
@@ -93,40 +96,73 @@ class ForkServerRunner:
         """Where a trial has its files."""
         return self._directory / "trials" / f"{number:04d}"
 
+    def ask(self, task: Task, on_heartbeat: OnHeartbeat | None = None) -> Facts:
+        """Run a task to its end, whatever that is.
+
+        Raises:
+            IsolationError: the server died twice.
+        """
+
+        def attempt() -> End:
+            task.prepare()
+            with self._started(task) as process:
+                return self._watch(process, task, on_heartbeat).until_end(task.deadline_seconds)
+
+        return task.facts(self._attempts(attempt, task.name, task.directory))
+
     def run(self, request: TrialRequest, on_heartbeat: Callable[[Heartbeat], None] | None = None) -> Trial:
         """Run one trial.
 
         Raises:
             IsolationError: the server died twice.
         """
-        directory = self.trial_directory(request.number)
         if not self._spawns:
             self._ensure_server()
         asked = self._clock()
         # The monotonic clock is the same in all processes of a machine, so the child can tell how long its start took.
         request = request.model_copy(update={"requested_monotonic_seconds": asked})
-        verdict = classify(
-            self._run_task(
-                "trial",
-                directory,
-                {REQUEST: request.model_dump_json(indent=1)},
-                request.deadline_seconds,
-                on_heartbeat=on_heartbeat,
-                environment=request.environment,
-                num_processes=request.num_processes,
+        task = trial_task(request, self.trial_directory(request.number))
+        facts = self.ask(task, on_heartbeat)
+        return ended_trial(request, task, facts, self._clock() - asked)
+
+    def run_in_turns(
+        self,
+        requests: Sequence[TrialRequest],
+        plan: TurnPlan,
+        goes_on: GoesOn,
+        on_heartbeat: Callable[[Heartbeat], None] | None = None,
+    ) -> list[Trial]:
+        """Run several trials side by side: live processes that take turns, each stopped while another has its turn.
+
+        That they fit beside each other in memory is the caller's affair.
+
+        Args:
+            requests: of at least two trials. Their stop rules say nothing here: all run the same steps.
+            plan: how long the turns are.
+            goes_on: is asked after every round.
+            on_heartbeat: is told of all of them.
+
+        Returns:
+            The trials in the order of their requests; ``heat`` is the number of the first in all of them.
+
+        Raises:
+            IsolationError: the server died twice.
+        """
+        requests = [request.model_copy(update={"heat": requests[0].number}) for request in requests]
+
+        def attempt() -> list[Trial]:
+            if not self._spawns:
+                self._ensure_server()
+            heat = Heat(
+                plan,
+                start=self._started,
+                watch=lambda process, task: self._watch(process, task, on_heartbeat),
+                task=lambda request: trial_task(request, self.trial_directory(request.number)),
+                clock=self._clock,
             )
-        )
-        trial = Trial(
-            number=request.number,
-            purpose=request.purpose,
-            candidate=request.candidate,
-            outcome=verdict.outcome,
-            measurement=verdict.measurement,
-            failure=verdict.failure,
-            wall_seconds=self._clock() - asked,
-        )
-        write_atomically(directory / TRIAL, trial.model_dump_json(indent=1))
-        return trial
+            return heat.run(requests, goes_on)
+
+        return self._attempts(attempt, "heat", self.trial_directory(requests[0].number))
 
     def adopt(self, number: int) -> Trial | None:
         """A trial that was finished but is in no study yet, because perftune was killed between the two."""
@@ -143,22 +179,17 @@ class ForkServerRunner:
         """
         directory = self._directory / "survey"
         inputs = {REQUEST: request.model_dump_json(indent=1)}
-        facts = self._run_task("survey", directory, inputs, request.deadline_seconds)
+        facts = self.ask(Task("survey", directory, inputs, request.deadline_seconds))
+        told: Failure | None = None
         with contextlib.suppress(ValidationError, IndexError):
             result = SurveyResult.model_validate_json(facts.results[0])
             if result.survey is not None:
                 return result.survey
-            if result.failure is not None and not self._spawns and CUDA_REFUSES_FORK in result.failure.message:
-                self._spawns = True
-                return self.survey(request)
-            if result.failure is not None:
-                write_atomically(directory / "traceback.txt", result.failure.traceback or "")
-                raise WorkloadError(f"the workload cannot be built: {_said(result.failure)} (all of it: {directory})")
-        failure = classify(facts).failure
-        raise WorkloadError(
-            f"the workload cannot be built: {failure.message if failure else 'no survey'} "
-            f"(its output: {directory / LOG})"
-        )
+            told = result.failure
+        if told is not None and not self._spawns and CUDA_REFUSES_FORK in told.message:
+            self._spawns = True
+            return self.survey(request)
+        raise WorkloadError(f"the workload cannot be built: {_why(facts, told, directory)}")
 
     def trace(self, request: TraceRequest, number: int) -> Trace:
         """Trace a training step on shapes.
@@ -168,21 +199,14 @@ class ForkServerRunner:
         """
         directory = self._directory / "traces" / f"{number:04d}"
         inputs = {REQUEST: request.model_dump_json(indent=1)}
-        facts = self._run_task("trace", directory, inputs, request.deadline_seconds, environment=request.environment)
+        facts = self.ask(Task("trace", directory, inputs, request.deadline_seconds, request.environment))
+        told: Failure | None = None
         with contextlib.suppress(ValidationError, IndexError):
             result = TraceResult.model_validate_json(facts.results[0])
             if result.trace is not None:
                 return result.trace
-            if result.failure is not None:
-                write_atomically(directory / "traceback.txt", result.failure.traceback or "")
-                raise WorkloadError(
-                    f"the training step cannot be traced: {_said(result.failure)} (all of it: {directory})"
-                )
-        failure = classify(facts).failure
-        raise WorkloadError(
-            f"the training step cannot be traced: {failure.message if failure else 'no trace'} "
-            f"(its output: {directory / LOG})"
-        )
+            told = result.failure
+        raise WorkloadError(f"the training step cannot be traced: {_why(facts, told, directory)}")
 
     def round_trip(self, yaml_text: str) -> dict[str, Any]:
         """What transformers reads from a TrainingArguments file.
@@ -191,47 +215,28 @@ class ForkServerRunner:
             WorkloadError: it refuses the file.
         """
         directory = self._directory / "round_trip"
-        facts = self._run_task("round_trip", directory, {"arguments.yaml": yaml_text}, ROUND_TRIP_SECONDS)
+        facts = self.ask(Task("round_trip", directory, {"arguments.yaml": yaml_text}, ROUND_TRIP_SECONDS))
         try:
             answer: dict[str, Any] = json.loads(facts.results[0])
         except (IndexError, ValueError):
-            failure = classify(facts).failure
-            answer = {"error": f"{failure.message if failure else 'no answer'} (its output: {directory / LOG})"}
+            answer = {"error": _why(facts, None, directory)}
         if "error" in answer:
             raise WorkloadError(f"transformers refuses the written arguments: {answer['error']}")
         arguments: dict[str, Any] = answer["arguments"]
         return arguments
 
-    def _run_task(
-        self,
-        task: str,
-        directory: Path,
-        inputs: Mapping[str, str],
-        deadline_seconds: float,
-        *,
-        on_heartbeat: OnHeartbeat | None = None,
-        environment: Mapping[str, str] | None = None,
-        num_processes: int = 1,
-    ) -> Facts:
-        self._num_requests += 1
-        request = ForkRequest(
-            self._num_requests, self._entries[task], str(directory), dict(environment or {}), num_processes
-        )
+    def _attempts(self, attempt: Callable[[], T], what: str, directory: Path) -> T:
         for _ in range(ATTEMPTS):
-            _fresh(directory)
-            for name, text in inputs.items():
-                write_atomically(directory / name, text)
-            try:
-                with self._started(request) as process:
-                    watch = Watch(directory, deadline_seconds, self._min_stall_seconds, self._clock, on_heartbeat)
-                    status, ending, limit = watch.until_end(process)
-                return Facts(_results(directory), status, ending, _log_tail(directory), limit)
-            except ServerDiedError:
-                self._close()
+            with contextlib.suppress(ServerDiedError):
+                return attempt()
+            self._close()
         raise IsolationError(
-            f"the process that trials are forked from died {ATTEMPTS} times in a {task}; its output is in "
-            f"{self._server_log}, that of the {task} in {directory / LOG}. A machine out of memory is the usual cause"
+            f"the process that trials are forked from died {ATTEMPTS} times in a {what}; its output is in "
+            f"{self._server_log}, that of the {what} in {directory / LOG}. A machine out of memory is the usual cause"
         )
+
+    def _watch(self, process: Process, task: Task, on_heartbeat: OnHeartbeat | None) -> Watch:
+        return Watch(process, task.directory, self._min_stall_seconds, self._clock, on_heartbeat)
 
     @property
     def _server_log(self) -> Path:
@@ -248,7 +253,10 @@ class ForkServerRunner:
             self._connection = None
 
     @contextmanager
-    def _started(self, request: ForkRequest) -> Iterator[Process]:
+    def _started(self, task: Task) -> Iterator[Process]:
+        self._num_requests += 1
+        entry, environment = self._entries[task.name], dict(task.environment)
+        request = ForkRequest(self._num_requests, entry, str(task.directory), environment, task.num_processes)
         process: Process = Spawned(request) if self._spawns else Forked(self._ensure_server(), request)
         try:
             yield process
@@ -256,24 +264,11 @@ class ForkServerRunner:
             process.end()
 
 
-def _said(failure: Failure) -> str:
-    """The type of an error of others, and its message."""
-    kind = f"{failure.error_type}: " if "perftune" not in str(failure.error_type) else ""
-    return f"{kind}{failure.message}"
-
-
-def _fresh(directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True, exist_ok=True)
-
-
-def _results(directory: Path) -> list[str]:
-    paths = [directory / RESULT, *sorted(directory.glob("result-*.json"))]
-    return [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()]
-
-
-def _log_tail(directory: Path) -> str:
-    with contextlib.suppress(OSError), (directory / LOG).open("rb") as log:
-        log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL_CHARACTERS))
-        return log.read().decode("utf-8", errors="replace")
-    return ""
+def _why(facts: Facts, told: Failure | None, directory: Path) -> str:
+    """Why a task gave no answer: what it tells itself, or how it ended; and where all of it is."""
+    if told is not None:
+        write_atomically(directory / "traceback.txt", told.traceback or "")
+        kind = f"{told.error_type}: " if "perftune" not in str(told.error_type) else ""
+        return f"{kind}{told.message} (all of it: {directory})"
+    failure = classify(facts).failure
+    return f"{failure.message if failure else 'no answer'} (its output: {directory / LOG})"

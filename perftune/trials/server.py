@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from perftune.trials.deferred import FUNCTIONS, defer
-from perftune.trials.process import adopt_orphans, trial_main
+from perftune.trials.process import adopt_orphans, become_trial, run_task
 from perftune.trials.protocol import TRACING, ForkRequest
+from perftune.trials.ranks import run_ranks
 
 YOUNG_OBJECTS, NEVER = 50_000, 1_000_000
 """Thresholds of the garbage collector while modules are imported. What they define stays: looking at all of it again
@@ -105,6 +106,15 @@ class Server:
         except BrokenPipeError:
             self._kill_all()
             os._exit(0)
+
+
+def trial_main(request: ForkRequest) -> int:
+    """Run a task in this fresh process, or in one process for each rank below it; the exit status."""
+    become_trial(request.directory)
+    os.environ.update(request.environment)
+    if request.num_processes > 1:
+        return run_ranks(request)
+    return run_task(request.entry, request.directory)
 
 
 def _children() -> list[int]:

@@ -1,67 +1,102 @@
-"""What one trial asks of the Trainer while it trains: worst batch first, then measured steps until enough is seen."""
+"""What one trial asks of the Trainer while it trains: measured steps until enough is seen, then the worst batch."""
 
-import copy
 import math
+import time
 from collections.abc import Callable
+from statistics import mean, median
 from typing import Any
-
-import torch
 
 from perftune.records.trial import TrialRequest
 from perftune.trials.collective import SumOverProcesses, alone
 from perftune.trials.meter import StepMeter
-from perftune.trials.stopping import stop_reason
-
-NUM_WORST_STEPS = 2
-"""The optimizer's state is made in the first step, so memory is at its peak in the second."""
+from perftune.trials.stopping import CANNOT_WIN, HEAT_ENDED, stop_reason
+from perftune.trials.turns import Turns
+from perftune.trials.worst_batch import WorstBatch
 
 
 class DivergedError(Exception):
     """The loss is not a number."""
 
 
+class GaveUpError(Exception):
+    """The first step takes so long that the candidate cannot win."""
+
+    def __init__(self, message: str, step_seconds: float) -> None:
+        super().__init__(message)
+        self.step_seconds = step_seconds
+        """Of the whole step, as far as it can be foreseen."""
+
+
 class Session:
-    """The state of one trial inside the training loop."""
+    """The state of one trial inside the training loop.
+
+    The worst batch comes last: the steps that are measured are those of the user's own training from its first step on,
+    and a trial that has been given up, or has no time left, never comes to it.
+    """
 
     def __init__(
         self,
         request: TrialRequest,
         meter: StepMeter,
-        worst_micro_batch: Any,
-        on_step: Callable[[int, float | None], None],
-        on_worst_batch_done: Callable[[], None],
+        on_step: Callable[[int, float], None],
+        *,
+        worst_batch: WorstBatch | None = None,
+        on_worst_batch: Callable[[], None] = lambda: None,
+        turns: Turns | None = None,
         total: SumOverProcesses = alone,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
             request: what was asked.
             meter: takes the times.
-            worst_micro_batch: the heaviest micro-batch, collated; None when it is not to be run.
-            on_step: called after every optimizer step with the number of measured steps and the last one's seconds.
-            on_worst_batch_done: called once the worst batch has been trained on.
+            on_step: called after every measured step with the number of them and the last one's seconds.
+            worst_batch: the heaviest micro-batch; None when it is not to be run.
+            on_worst_batch: called before the worst batch is trained on.
+            turns: of a heat.
             total: sums over all processes of the trial.
+            clock: monotonic seconds, the same clock as that of the request.
         """
         self.meter = meter
         self.stopped_because: str | None = None
         self.grad_norm: Any = None
-        self._request = request
-        self._worst = worst_micro_batch
-        self._worst_steps_left = NUM_WORST_STEPS if worst_micro_batch is not None else 0
-        self._on_step = on_step
-        self._on_worst_batch_done = on_worst_batch_done
-        self._total = total
-
-    @property
-    def in_worst_batch(self) -> bool:
-        """Whether the current optimizer step is one of the worst batch."""
-        return self._worst_steps_left > 0
+        self.in_worst_batch = False
+        """Whether the next or current optimizer step is that of the worst batch."""
+        self.worst_batch_ran = False
+        self._request, self._on_step, self._on_worst_batch = request, on_step, on_worst_batch
+        self._worst_batch, self._turns, self._total, self._clock = worst_batch, turns, total, clock
+        self._begun = clock() if request.requested_monotonic_seconds is None else request.requested_monotonic_seconds
 
     def worst_batches(self, num_batches: int) -> list[Any]:
         """One optimizer step of nothing but the heaviest micro-batch."""
-        return [_copy(self._worst) for _ in range(num_batches)]
+        assert self._worst_batch is not None
+        return self._worst_batch.batches(num_batches)
 
-    def step_ended(self) -> bool:
+    def micro_step_begins(self) -> None:
+        """Forward begins.
+
+        Raises:
+            GaveUpError: it is the first step, which has taken too long already.
+        """
+        most_seconds = self._request.stop.give_up_first_step_seconds
+        if most_seconds is not None and not self.meter.step_seconds:
+            self._check_first_step(most_seconds)
+        self.meter.micro_step_begins()
+
+    def _check_first_step(self, most_seconds: float) -> None:
+        seconds, num_done, num_batches = self.meter.progress()
+        if seconds > most_seconds:
+            raise GaveUpError(
+                f"given up in the first optimizer step: {seconds:.1f} s had passed after {num_done} of {num_batches} "
+                f"micro-batches, and with more than {most_seconds:.1f} s it cannot win",
+                seconds * num_batches / max(1, num_done),
+            )
+
+    def step_ended(self, is_last: bool = False) -> bool:
         """Close an optimizer step.
+
+        Args:
+            is_last: training ends here in any case, by the user's own schedule or callback.
 
         Returns:
             Whether training should stop.
@@ -70,30 +105,44 @@ class Session:
             DivergedError: the loss is NaN or infinite.
         """
         if self.in_worst_batch:
-            self._worst_steps_left -= 1
-            if not self._worst_steps_left:
-                self._worst = None
-                self._on_worst_batch_done()
-            self._on_step(0, None)
-            return False
+            self.worst_batch_ran = True
+            return True
         loss = self.meter.end_step(self.grad_norm)
         seconds = self.meter.step_seconds
         if not math.isfinite(loss):
             raise DivergedError(f"the loss became {loss} in optimizer step {len(seconds)}")
         self._on_step(len(seconds), seconds[-1])
-        self.stopped_because = self._agree(stop_reason(self._request.stop, seconds, self._request.exact_steps))
-        return self.stopped_because is not None
+        self.stopped_because = "training_ended" if is_last else self._reason(seconds)
+        if is_last or self.stopped_because is None:
+            return is_last
+        self.in_worst_batch = self._goes_on_to_worst_batch(seconds)
+        return not self.in_worst_batch
+
+    def _reason(self, seconds: list[float]) -> str | None:
+        if self._turns is not None:
+            return None if self._turns.goes_on(seconds) else HEAT_ENDED
+        elapsed = self._clock() - self._begun
+        return self._agree(stop_reason(self._request.stop, seconds, self._request.exact_steps, elapsed))
 
     def _agree(self, reason: str | None) -> str | None:
         """All processes stop in the same step: the one that stops first decides."""
         (num_stopping,) = self._total((1.0 if reason else 0.0,))
         return reason or ("interval" if num_stopping else None)
 
+    def _goes_on_to_worst_batch(self, seconds: list[float]) -> bool:
+        """All processes do, or none."""
+        if self._worst_batch is None or (self._turns is not None and not self._turns.wants_worst_batch):
+            return False
+        (num_against,) = self._total((float(self.stopped_because == CANNOT_WIN or self._has_no_time(seconds)),))
+        if num_against:
+            return False
+        self._on_worst_batch()
+        return True
 
-def _copy(batch: Any) -> Any:
-    """A micro-batch of its own memory: in a real step all micro-batches are held at once."""
-    twin = copy.copy(batch)
-    for key, value in batch.items():
-        if isinstance(value, torch.Tensor):
-            twin[key] = value.clone()
-    return twin
+    def _has_no_time(self, seconds: list[float]) -> bool:
+        most_seconds = self._request.stop.max_wall_seconds
+        if most_seconds is None or self._turns is not None:
+            return False
+        assert self._worst_batch is not None
+        times_as_heavy = self._worst_batch.weight(mean(self.meter.steps().num_padded_tokens))
+        return self._clock() - self._begun + median(seconds) * times_as_heavy > most_seconds

@@ -5,15 +5,34 @@ from collections.abc import Sequence
 from perftune.records.trial import StopRule
 from perftune.statistics import median_interval, num_warmup_steps
 
+CANNOT_WIN, HEAT_ENDED = "cannot_win", "heat_ended"
 
-def stop_reason(rule: StopRule, step_seconds: Sequence[float], exact_steps: int | None = None) -> str | None:
+
+def stop_reason(
+    rule: StopRule, step_seconds: Sequence[float], exact_steps: int | None = None, elapsed_seconds: float = 0.0
+) -> str | None:
     """Why the trial has seen enough after these steps; None to go on.
 
     Args:
         rule: limits in steps and seconds, and the tightness that is enough.
         step_seconds: every measured optimizer step so far, warm-up included.
-        exact_steps: when given, the only thing that counts.
+        exact_steps: when given, the only thing that counts beside the bounds of the trial as a whole.
+        elapsed_seconds: since the trial was asked for.
     """
+    return _out_of_bounds(rule, step_seconds, elapsed_seconds) or _seen_enough(rule, step_seconds, exact_steps)
+
+
+def _out_of_bounds(rule: StopRule, step_seconds: Sequence[float], elapsed_seconds: float) -> str | None:
+    if not step_seconds:
+        return None
+    if rule.give_up_first_step_seconds is not None and step_seconds[0] > rule.give_up_first_step_seconds:
+        return CANNOT_WIN
+    if rule.max_wall_seconds is not None and elapsed_seconds + step_seconds[-1] > rule.max_wall_seconds:
+        return "max_wall_seconds"
+    return None
+
+
+def _seen_enough(rule: StopRule, step_seconds: Sequence[float], exact_steps: int | None) -> str | None:
     num_steps = len(step_seconds)
     if exact_steps is not None:
         return "exact_steps" if num_steps >= exact_steps else None
@@ -22,7 +41,7 @@ def stop_reason(rule: StopRule, step_seconds: Sequence[float], exact_steps: int 
         return "max_steps" if num_steps >= rule.max_steps else None
     value, low, high = median_interval(steady)
     if rule.give_up_step_seconds is not None and low > rule.give_up_step_seconds:
-        return "cannot_win"
+        return CANNOT_WIN
     if high - low <= 2 * rule.relative_half_width * value:
         return "interval"
     if num_steps >= rule.max_steps:

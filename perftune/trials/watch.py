@@ -1,17 +1,21 @@
-"""A running task to how it ended: its heartbeats passed on, its group killed when its time is over."""
+"""A running task to what it answers or how it ended: heartbeats are passed on; once its time is over it is killed."""
 
 import contextlib
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from perftune.records.trial import Heartbeat
+from perftune.trials.channel import Channel
 from perftune.trials.classify import Ending
-from perftune.trials.launch import Process, kill_group
+from perftune.trials.launch import Process, signal_group
 from perftune.trials.protocol import HEARTBEAT
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.1
+"""An end or an answer is seen at once; so often it is asked whether the time is over."""
 HEARTBEAT_SECONDS = 0.2
 STALL_STEPS = 50
 """A trial that trains has stalled after so many of its own steps without a heartbeat, but not before the minimum."""
@@ -19,35 +23,62 @@ STALL_STEPS = 50
 OnHeartbeat = Callable[[Heartbeat], None]
 
 
+class End(NamedTuple):
+    """How a process ended."""
+
+    status: int
+    """As from ``os.wait``."""
+    ending: Ending
+    limit_seconds: float
+    """That was passed, if one was."""
+
+
 class Watch:
-    """Waits for one process."""
+    """Waits for one process, as often as it is asked to; in between its time does not run."""
 
     def __init__(
         self,
+        process: Process,
         directory: Path,
-        deadline_seconds: float,
         min_stall_seconds: float,
         clock: Callable[[], float],
-        on_heartbeat: OnHeartbeat | None,
+        on_heartbeat: OnHeartbeat | None = None,
     ) -> None:
-        self._file = directory / HEARTBEAT
-        self._deadline_seconds, self._min_stall_seconds = deadline_seconds, min_stall_seconds
-        self._clock, self._on_heartbeat = clock, on_heartbeat
+        self._process, self._file = process, directory / HEARTBEAT
+        self._min_stall_seconds, self._clock, self._on_heartbeat = min_stall_seconds, clock, on_heartbeat
         self._modified_ns = 0
         self._last: Heartbeat | None = None
-        self._begun = self._beaten = self._looked = clock()
+        self._begin(0.0)
 
-    def until_end(self, process: Process) -> tuple[int, Ending, float]:
-        """Wait status, who ended it, and the limit that was passed in seconds."""
-        ending, limit = Ending.ITSELF, 0.0
-        while (status := process.wait(POLL_SECONDS)) is None:
-            now = self._clock()
-            self._look(now)
-            if ending is Ending.ITSELF:
-                ending, limit = self._verdict(now)
-                if ending is not Ending.ITSELF:
-                    kill_group(process.pid)
-        return status, ending, limit
+    def _begin(self, deadline_seconds: float) -> None:
+        self._deadline_seconds = deadline_seconds
+        self._begun = self._beaten = self._looked = self._clock()
+        self._ending, self._limit_seconds = Ending.ITSELF, 0.0
+
+    def until_end(self, deadline_seconds: float) -> End:
+        """Wait until the process has ended, by itself or because its time was over."""
+        self._begin(deadline_seconds)
+        while (status := self._process.wait(POLL_SECONDS)) is None:
+            self._check()
+        return End(status, self._ending, self._limit_seconds)
+
+    def until_answer(self, channel: Channel, deadline_seconds: float) -> str | End:
+        """Wait for a line from the process, or for its end."""
+        self._begin(deadline_seconds)
+        while (status := self._process.wait(POLL_SECONDS, [channel.answers])) is None:
+            if (line := channel.heard()) is not None:
+                return line
+            self._check()
+        return End(status, self._ending, self._limit_seconds)
+
+    def _check(self) -> None:
+        """Pass a heartbeat on; kill the group once its time is over."""
+        now = self._clock()
+        self._look(now)
+        if self._ending is Ending.ITSELF:
+            self._ending, self._limit_seconds = self._verdict(now)
+            if self._ending is not Ending.ITSELF:
+                signal_group(self._process.pid, signal.SIGKILL)
 
     def _verdict(self, now: float) -> tuple[Ending, float]:
         if now - self._begun > self._deadline_seconds:

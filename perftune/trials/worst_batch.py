@@ -1,10 +1,13 @@
 """The user's own data, after the user's own collator, to the samples that make the heaviest micro-batch. Child side."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
+import torch
 from torch.utils.data import IterableDataset
 from transformers import Trainer
 
@@ -95,3 +98,38 @@ def collate_worst(source: Source, indices: Sequence[int], micro_batch: int) -> A
         return source.collate([source.dataset[index] for index in wanted])
     found = {i: sample for i, sample in enumerate(islice(iter(source.dataset), max(wanted) + 1)) if i in set(wanted)}
     return source.collate([found[index] for index in wanted])
+
+
+class WorstBatch:
+    """The heaviest micro-batch of a trial, collated when it is first wanted: a collator may draw random numbers."""
+
+    def __init__(self, collate: Callable[[], Any], num_micro_batches: int) -> None:
+        """
+        Args:
+            collate: makes the micro-batch.
+            num_micro_batches: of an optimizer step, over all processes.
+        """
+        self._collate, self._num_micro_batches = collate, num_micro_batches
+
+    @cached_property
+    def _micro_batch(self) -> Any:
+        return self._collate()
+
+    def batches(self, num_batches: int) -> list[Any]:
+        """So many of it, each with memory of its own: in a real step all micro-batches are held at once."""
+        return [_copied(self._micro_batch) for _ in range(num_batches)]
+
+    def weight(self, mean_num_padded_tokens: float) -> float:
+        """How many times as heavy a step of nothing else is as the mean step; 1 where there are no tokens to count."""
+        if not mean_num_padded_tokens:
+            return 1.0
+        num_tokens = self._num_micro_batches * batch_size(self._micro_batch).num_padded_tokens
+        return max(1.0, num_tokens / mean_num_padded_tokens)
+
+
+def _copied(batch: Any) -> Any:
+    twin = copy.copy(batch)
+    for key, value in batch.items():
+        if isinstance(value, torch.Tensor):
+            twin[key] = value.clone()
+    return twin

@@ -1,5 +1,9 @@
 """Tiny workloads of every kind that a user has; each builds in a moment."""
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -292,3 +296,58 @@ def classifier_stream(args: TrainingArguments) -> Trainer:
 
     trainer.train_dataset = LabelledStream()
     return trainer
+
+
+class GoesWrong(TrainerCallback):
+    """In its fifth step, after the warm-up of a heat, as the environment of the candidate says."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        how = os.environ.get("GOES_WRONG", "") if state.global_step == 4 else ""
+        if how == "raise":
+            raise RuntimeError("this candidate wants no fifth step")
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "hang":
+            time.sleep(600)
+        if how == "memory":
+            torch.ones(2**33)
+        if how == "stop":
+            control.should_training_stop = True
+
+
+def going_wrong(args: TrainingArguments) -> Trainer:
+    return plain(args, callbacks=[GoesWrong()])
+
+
+def spin() -> None:
+    """A thread that never rests, as long as its process runs."""
+
+    def run() -> None:
+        while True:
+            pass
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+class SpinningInWorkers(Sequences):
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        if threading.active_count() == 1:
+            spin()
+        return super().__getitem__(index)
+
+
+def spinning(args: TrainingArguments) -> Trainer:
+    spin()
+    return plain(args, train_dataset=SpinningInWorkers())
+
+
+class Slow(Trainer):
+    """Two seconds for each micro-batch, as a precision that the processor has to emulate takes."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        time.sleep(2.0)
+        return super().training_step(*args, **kwargs)
+
+
+def slow(args: TrainingArguments) -> Trainer:
+    return plain(args, Slow)
