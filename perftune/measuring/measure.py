@@ -11,6 +11,8 @@ from transformers import Trainer
 from perftune.devices import TrainingDevice
 from perftune.errors import WorkloadError
 from perftune.measuring.collective import SumOverProcesses, alone, sum_over_processes
+from perftune.measuring.dropout import without_dropout
+from perftune.measuring.gradients import keep_first_gradient
 from perftune.measuring.heartbeat import HeartbeatFile
 from perftune.measuring.meter import StepMeter
 from perftune.measuring.probed_trainer import watch
@@ -167,8 +169,11 @@ def measure(
     args = training_arguments(request.arguments, directory, request.device)
     trainer = build_trainer(request.workload, args, request.attn_implementation)
     build_seconds = time.perf_counter() - begun
+    if request.without_dropout:
+        without_dropout(trainer)
     total = sum_over_processes(trainer.args.device) if request.num_processes > 1 else alone
     meter = StepMeter(device, request.num_processes, total)
+    first_gradient = keep_first_gradient(trainer, total)
     session = _train(trainer, request, meter, total, peaks, heartbeat)
     telemetry = device.telemetry()
     evaluation, evaluation_error = None, None
@@ -198,5 +203,6 @@ def measure(
         worst_batch_ran=bool(request.worst_batch),
         num_trainable_parameters=_num_trainable(trainer),
         telemetry=telemetry,
+        first_gradient=first_gradient.sketch,
         stopped_because=session.stopped_because or "training_ended",
     )
