@@ -14,9 +14,9 @@ from pathlib import Path
 from benchmarks.search.landscape import Landscape, read, write
 from benchmarks.search.record import survey_request
 from perftune.isolation.runner import ForkServerRunner
+from perftune.planning.traces import tracing_runner
 from perftune.spec import load_probe
 from perftune.tuning.prior import trace_prior
-from perftune.tuning.traces import tracing_runner
 
 PROBES = Path(__file__).parents[2] / "probes"
 

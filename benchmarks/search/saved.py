@@ -25,6 +25,7 @@ from benchmarks.search.landscape import Landscape, Truth, complete, read
 from benchmarks.search.record import survey_request
 from benchmarks.search.replay import Replay
 from perftune.isolation.runner import ForkServerRunner
+from perftune.planning.traces import tracing_runner
 from perftune.records.candidate import Space
 from perftune.records.probe import ProbeSpec
 from perftune.records.study import Study
@@ -37,7 +38,6 @@ from perftune.spec import load_probe
 from perftune.statistics import paired_ratio
 from perftune.tuning.prior import trace_prior
 from perftune.tuning.requests import trial_request
-from perftune.tuning.traces import tracing_runner
 
 MOST_TRIALS = 40
 NUM_PAIRS = 3

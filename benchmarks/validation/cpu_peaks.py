@@ -27,8 +27,7 @@ from perftune.plan.tapes import constant
 from perftune.records.candidate import MICRO_BATCH
 from perftune.records.survey import SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
-from perftune.spec import load_probe
-from perftune.tuning.requests import workload_source
+from perftune.spec import load_probe, workload_source
 from perftune.units import MIB
 from perftune.workloads.arguments import training_arguments
 from perftune.workloads.loading import build_trainer

@@ -24,7 +24,7 @@ from benchmarks.validation.predict import gpu_of, grouped, has_flash, precision,
 from benchmarks.validation.rows import Row, load_rows, usable
 from benchmarks.validation.score import Errors, summary
 from benchmarks.validation.tables import table
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.isolation.protocol import PRELOAD_TO_TRACE
 from perftune.isolation.runner import ForkServerRunner
 from perftune.plan.calibration import TimeConstants

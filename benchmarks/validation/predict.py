@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.validation.rows import Row, is_in_trainer, load_rows, usable
 from benchmarks.validation.score import Predicted
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.errors import PerftuneError
 from perftune.isolation.protocol import PRELOAD_TO_TRACE
 from perftune.isolation.runner import ForkServerRunner

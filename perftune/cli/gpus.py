@@ -23,7 +23,8 @@ def gpus(
         typer.Argument(help="Show every number of these, and its source: t4, h100-sxm, … or all.", show_default=False),
     ] = None,
     catalogue: Annotated[
-        Path | None, typer.Option(help="A YAML file with GPUs of your own, of the form of perftune/devices/gpus.yaml.")
+        Path | None,
+        typer.Option(help="A YAML file with GPUs of your own, of the form of perftune/catalogue/gpus.yaml."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of GPUs, everything about each.")] = False,
 ) -> None:
@@ -33,7 +34,7 @@ def gpus(
         DeviceError: a name is not known or not clear, or the file is wrong.
     """
     # Not above: `perftune --help` does without pydantic.
-    from perftune.devices.catalogue import ALL, find_gpus, load_catalogue
+    from perftune.catalogue import ALL, find_gpus, load_catalogue
 
     known = load_catalogue(catalogue)
     chosen = find_gpus(names or [ALL], known)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from perftune.cli.shown import show
+from perftune.cli.console import show
 
 PIPE_WIDTH = 140
 """Columns of the tables in a log or a pipe."""
@@ -44,9 +44,9 @@ def plan(
         DeviceError: a GPU is not known, or a file of GPUs or prices is wrong.
     """
     # Not above: `perftune --help` does without pydantic.
-    from perftune.devices.catalogue import find_gpus, load_catalogue, load_prices
+    from perftune.catalogue import find_gpus, load_catalogue, load_prices
+    from perftune.planning import plan as make_plan
     from perftune.spec import load_probe
-    from perftune.tuning.planning import plan as make_plan
 
     known = load_catalogue(catalogue)
     gpus = find_gpus(gpu, known)

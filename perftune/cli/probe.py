@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from perftune.cli.shown import show
+from perftune.cli.console import show
 from perftune.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def probe(
 
 
 def _observer(silent: bool) -> "AbstractContextManager[Observer]":
-    from perftune.cli.lines import LineView
-    from perftune.cli.live import LiveView
+    from perftune.cli.line_view import LineView
+    from perftune.cli.live_view import LiveView
     from perftune.tuning import SilentObserver
 
     if silent:

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from perftune.errors import IsolationError, OutputExistsError, WorkloadError
+from perftune.files import write_atomically
 from perftune.isolation.classify import LOG_TAIL_CHARACTERS, Facts, classify
 from perftune.isolation.connection import Connection, ServerDiedError
 from perftune.isolation.launch import Forked, Process, Spawned
 from perftune.isolation.protocol import ENTRIES, PRELOAD, ForkRequest
 from perftune.isolation.watch import OnHeartbeat, Watch
-from perftune.records.study import write_atomically
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
 from perftune.records.trace import Trace, TraceRequest, TraceResult
 from perftune.records.trial import Failure, Heartbeat, Trial, TrialRequest

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from perftune.devices import TrainingDevice, training_device
+from perftune.files import write_atomically
 from perftune.measuring.heartbeat import HeartbeatFile
 from perftune.measuring.measure import measure
-from perftune.records.study import write_atomically
 from perftune.records.trial import Measurement, TrialRequest, TrialResult
 from perftune.task_folder import heartbeat_name, result_name
 from perftune.workloads.entry import describe_failure, enter

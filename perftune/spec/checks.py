@@ -7,8 +7,8 @@ from typing import Any
 import perftune.spec.files as files
 from perftune.records.probe import Objective, Task
 from perftune.spec.arguments import Finding, check_arguments
-from perftune.spec.batches import check_batches
 from perftune.spec.file_form import DATA_SUFFIXES, SYNTHETIC
+from perftune.spec.global_batch import check_batches
 from perftune.spec.messages import KeyPath, one_of, shown
 
 WITHOUT_CODE = ("model", "config", "tokenizer", "task", "data")

@@ -11,6 +11,7 @@ from typing import Any, cast
 from transformers import Trainer, TrainingArguments
 
 from perftune.devices import host, training_device
+from perftune.files import write_atomically
 from perftune.measuring.probed_trainer import reporting_callbacks
 from perftune.records.base import Setting
 from perftune.records.candidate import (
@@ -21,7 +22,6 @@ from perftune.records.candidate import (
     PRECISION,
 )
 from perftune.records.device import Device
-from perftune.records.study import write_atomically
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
 from perftune.surveying.accumulation import loss_ignores_accumulation
 from perftune.surveying.rates import flops_per_second

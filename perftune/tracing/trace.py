@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import (
 import perftune
 from perftune.devices import training_device
 from perftune.errors import WorkloadError
-from perftune.records.study import write_atomically
+from perftune.files import write_atomically
 from perftune.records.trace import Trace, TraceRequest, TraceResult
 from perftune.tracing.optimizers import traced_optimizer
 from perftune.tracing.tracer import Tracer, is_reentrant

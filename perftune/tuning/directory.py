@@ -4,8 +4,9 @@ from pathlib import Path
 
 from perftune.errors import OutputExistsError, StudyMismatchError
 from perftune.records.probe import ProbeSpec
-from perftune.records.study import Study, load_study
+from perftune.records.study import Study
 from perftune.records.survey import Survey
+from perftune.tuning.study_file import load_study
 
 STUDY = "study.json"
 IGNORED_PACKAGES = {"nvidia-ml-py", "liger-kernel"}

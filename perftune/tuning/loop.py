@@ -8,7 +8,7 @@ from perftune.errors import NoCandidateError
 from perftune.isolation.runner import TrialRunner
 from perftune.records.candidate import Candidate
 from perftune.records.recommendation import LossCheck, Rejection
-from perftune.records.study import Study, save_study
+from perftune.records.study import Study
 from perftune.records.trial import Outcome, Purpose, Trial
 from perftune.search import Strategy, contenders, give_up_step_seconds, leader, next_in_race, winner
 from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, scaled_by_accumulation
@@ -26,6 +26,7 @@ from perftune.tuning.comparisons import (
 from perftune.tuning.directory import STUDY
 from perftune.tuning.observer import Observer
 from perftune.tuning.requests import trial_request
+from perftune.tuning.study_file import save_study
 
 SEARCH_SHARE, RACE_SHARE, EXPLAIN_SHARE, VERIFY_SHARE = 0.4, 0.65, 0.85, 1.0
 """Parts of the budget, in trials and in minutes, that are spent when a phase has to end. What is left is for the loss

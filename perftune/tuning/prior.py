@@ -3,16 +3,16 @@
 import time
 from collections.abc import Callable, Mapping
 
-from perftune.devices.catalogue import gpu_of, load_catalogue
+from perftune.catalogue import gpu_of, load_catalogue
 from perftune.plan import Prediction, Setup, Variant, predict_on_cpu, predict_on_gpu
 from perftune.plan.tapes import DifferentTapesError
+from perftune.planning.traces import KNOBS, TracingRunner, VariantKey, trace_variants, variant_key
 from perftune.records.base import Setting
 from perftune.records.candidate import Candidate, Space
 from perftune.records.gpu import Gpu
 from perftune.records.prior import Predicted, Prior
 from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey
-from perftune.tuning.traces import KNOBS, TracingRunner, VariantKey, trace_variants, variant_key
 
 SHARE, MIN_SECONDS = 0.1, 60.0
 """Of the budget's minutes, and at least: variants that are not traced by then are left out."""

@@ -9,15 +9,18 @@ from typing import Any, Protocol
 from perftune.devices import host
 from perftune.emit import training_args_json, training_args_yaml
 from perftune.errors import DeviceError, OutputWriteError, WorkloadError
+from perftune.files import remove_unfinished, write_atomically
+from perftune.planning.traces import tracing_runner
 from perftune.records.candidate import Candidate
 from perftune.records.probe import ProbeSpec
 from perftune.records.recommendation import Recommendation
-from perftune.records.study import Study, remove_unfinished, save_study, write_atomically
+from perftune.records.study import Study
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest
 from perftune.renderers import html, markdown
 from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space, leader, winner
+from perftune.spec import workload_source
 from perftune.tuning.answer import recommend
 from perftune.tuning.comparisons import compare, is_worth_it, runs
 from perftune.tuning.directory import (
@@ -31,9 +34,8 @@ from perftune.tuning.directory import (
 from perftune.tuning.loop import Loop, Verified
 from perftune.tuning.observer import Observer, SilentObserver
 from perftune.tuning.prior import trace_prior
-from perftune.tuning.requests import workload_source
 from perftune.tuning.run_folder import OUTPUTS
-from perftune.tuning.traces import tracing_runner
+from perftune.tuning.study_file import save_study
 
 
 class Runner(Protocol):

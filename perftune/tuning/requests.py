@@ -1,13 +1,13 @@
 """A study, a candidate and a purpose to the request of one trial. Pure."""
 
-from pathlib import Path
 from typing import Any
 
 from perftune.devices.cuda_allocator import allocator_environment
 from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, WORKERS, Candidate
 from perftune.records.probe import ProbeSpec
 from perftune.records.study import Study
-from perftune.records.trial import Purpose, StopRule, TrialRequest, WorkloadSource
+from perftune.records.trial import Purpose, StopRule, TrialRequest
+from perftune.spec import workload_source
 
 FIRST_DEADLINE_SECONDS = 900.0
 """Of trials before any has completed: nothing is known of the workload yet."""
@@ -27,17 +27,6 @@ STOP_RULES = {
     Purpose.EVALUATION: StopRule(min_steps=1, max_steps=1),
 }
 """How long a trial looks, by what it is for."""
-
-
-def workload_source(probe: ProbeSpec) -> WorkloadSource:
-    """What trains, as a child process needs it."""
-    path = Path(probe.source_path)
-    return WorkloadSource(
-        build=probe.build,
-        model=probe.workload.model_dump(mode="json") if probe.workload else None,
-        working_directory=str(path.parent if path.is_absolute() else Path.cwd()),
-        trust_remote_code=probe.trust_remote_code,
-    )
 
 
 def candidate_arguments(study: Study, candidate: Candidate) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import HfArgumentParser, TrainingArguments
 
-from perftune.records.study import write_atomically
+from perftune.files import write_atomically
 
 
 def read_back(path: Path) -> dict[str, Any]:

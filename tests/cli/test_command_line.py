@@ -14,13 +14,14 @@ from rich.console import Console
 
 import perftune
 from perftune.cli import main
-from perftune.cli.lines import LineView
-from perftune.cli.live import LiveView
+from perftune.cli.line_view import LineView
+from perftune.cli.live_view import LiveView
 from perftune.errors import NoCandidateError, OutputExistsError
-from perftune.records.study import Study, save_study
+from perftune.records.study import Study
 from perftune.records.trial import Heartbeat, Purpose, TrialRequest, WorkloadSource
 from perftune.spec import load_probe, template
 from perftune.tuning.run_folder import run_folder
+from perftune.tuning.study_file import save_study
 from tests.studies import TUNED, tuned_study
 
 

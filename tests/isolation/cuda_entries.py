@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from perftune.records.study import write_atomically
+from perftune.files import write_atomically
 from perftune.records.survey import SurveyResult
 from perftune.records.trial import Failure, Outcome
 from tests.tuning.scripted import survey

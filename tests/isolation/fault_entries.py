@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from perftune.records.study import write_atomically
+from perftune.files import write_atomically
 from perftune.records.trial import Failure, Heartbeat, Measurement, MemoryPeak, Outcome, Steps, TrialResult
 
 FOREVER = 600.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from perftune.records.study import write_atomically
+from perftune.files import write_atomically
 from perftune.records.survey import SurveyResult
 from perftune.records.trace import TraceResult
 from perftune.records.trial import Failure, Outcome, TrialRequest, TrialResult

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 
 from perftune.errors import OutputExistsError, StudyFileError, StudyMismatchError
+from perftune.files import remove_unfinished
 from perftune.isolation.runner import ForkServerRunner
 from perftune.records.candidate import Candidate
 from perftune.records.device import Versions
 from perftune.records.probe import Budget, ProbeSpec
-from perftune.records.study import Study, load_study, remove_unfinished
+from perftune.records.study import Study
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trial import Failure, Outcome, Purpose, Trial
 from perftune.tuning import probe_study
 from perftune.tuning.directory import differences, move_aside
+from perftune.tuning.study_file import load_study
 from tests.tuning.scripted import ScriptedRunner, probe, survey
 
 SMALL = Budget(trials=8, minutes=15)

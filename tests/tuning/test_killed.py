@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from perftune.records.study import Study, load_study
+from perftune.records.study import Study
+from perftune.tuning.study_file import load_study
 from tests.tuning.light_entries import EXECUTED
 
 NUM_KILLS = 50

@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 
 from perftune.errors import WorkloadError
-from perftune.records.beside import absolute_errors, beside
+from perftune.planning.traces import variant_key
 from perftune.records.device import Device
+from perftune.records.prediction_error import absolute_errors, predicted_and_measured
 from perftune.records.prior import Prior
-from perftune.records.study import load_study
 from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import Purpose
 from perftune.search import build_space
 from perftune.tuning import probe_study
 from perftune.tuning.prior import MIN_SECONDS, trace_prior
-from perftune.tuning.traces import variant_key
+from perftune.tuning.study_file import load_study
 from perftune.units import GIB
 from tests.plan.test_estimate import with_work
 from tests.tuning.scripted import ScriptedRunner, probe, survey
@@ -117,7 +117,7 @@ def test_a_study_keeps_its_predictions_beside_what_was_measured(tmp_path: Path) 
     stored = load_study(tmp_path / "study.json")
     assert stored == study
     assert study.space.prior is not None
-    compared = beside(study)
+    compared = predicted_and_measured(study)
     assert {one.candidate.key for one in compared} == {
         trial.candidate.key
         for trial in study.completed(Purpose.SEARCH, Purpose.RACE, Purpose.ABLATION)
@@ -136,7 +136,7 @@ def test_a_study_goes_on_without_predictions_and_says_why(tmp_path: Path) -> Non
     study = probe_study(probe(), tmp_path, runner=ScriptedRunner())
     assert study.space.prior is None
     assert any("nothing was predicted before the first trial" in note for note in study.survey.notes)
-    assert beside(study) == []
+    assert predicted_and_measured(study) == []
     assert study.recommendation is not None
 
 

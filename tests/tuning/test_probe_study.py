@@ -9,9 +9,10 @@ from perftune.errors import NoCandidateError, StudyMismatchError, WorkloadError
 from perftune.records.device import Telemetry
 from perftune.records.probe import Budget, Objective, Target
 from perftune.records.recommendation import Decision, Recommendation
-from perftune.records.study import Study, load_study
+from perftune.records.study import Study
 from perftune.records.trial import Failure, Measurement, Outcome, Purpose, TrialRequest
 from perftune.tuning import SilentObserver, probe_study
+from perftune.tuning.study_file import load_study
 from perftune.units import GIB, MIB, format_bytes
 from tests.tuning.scripted import GLOBAL_BATCH, Physics, ScriptedRunner, probe
 

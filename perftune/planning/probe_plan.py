@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -11,6 +11,17 @@ from typing import Protocol
 from perftune.errors import NoCandidateError, ProbeFileError, WorkloadError
 from perftune.plan import Setup, Variant, estimate
 from perftune.plan.tapes import DifferentTapesError
+from perftune.planning.largest_batch import largest_batches
+from perftune.planning.traces import (
+    EAGER,
+    KNOBS,
+    SDPA,
+    TracingRunner,
+    VariantKey,
+    trace_variants,
+    tracing_runner,
+    variant_key,
+)
 from perftune.records.candidate import (
     ATTENTION,
     CHECKPOINTING,
@@ -26,20 +37,8 @@ from perftune.records.gpu import Gpu
 from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.search import build_space
-from perftune.tuning.requests import workload_source
-from perftune.tuning.traces import (
-    EAGER,
-    KNOBS,
-    SDPA,
-    TracingRunner,
-    VariantKey,
-    trace_variants,
-    tracing_runner,
-    variant_key,
-)
+from perftune.spec import workload_source
 
-MAX_MICRO_BATCH = 2**16
-"""Where the search for the largest ends."""
 STAY = (MICRO_BATCH, OPTIMIZER, CHECKPOINTING)
 """Knobs that the GPU has no say in: why not, as the survey says it."""
 
@@ -110,7 +109,7 @@ def plan(
         on_phase(f"{gpu.title}: {len(spaces[gpu.name].candidates())} candidates")
         found.estimates += _estimate_all(variants, gpu, spaces[gpu.name], setup, found.notes)
         if max_batch:
-            found.largest += _largest_all(variants, gpu, spaces[gpu.name], setup)
+            found.largest += largest_batches(variants, gpu, spaces[gpu.name], setup)
     if not found.estimates:
         raise NoCandidateError(f"nothing could be estimated: {'; '.join(found.notes) or 'no candidate was traced'}")
     return _plan(probe, gpus, survey, setup, next(iter(spaces.values())).base, found)
@@ -236,39 +235,3 @@ def _estimate_all(
             reason = next((o.reason for o in variant.trace.optimizers if o.optim == optim), None)
             notes[f"{optim} could not be traced: {reason}"] = None
     return found
-
-
-def _largest_all(
-    variants: Mapping[VariantKey, Variant | str], gpu: Gpu, space: Space, setup: Setup
-) -> list[LargestBatch]:
-    """One for each combination of the knobs but the micro-batch."""
-    arms = {candidate.arm: candidate for candidate in space.candidates()}
-    found = []
-    for candidate in arms.values():
-        variant = variants[_key(candidate, space)]
-        if not isinstance(variant, str) and _optim(candidate) in variant.optimizers and variant.tapes.rest is not None:
-            found.append(_largest(variant, gpu, candidate, setup))
-    return found
-
-
-def _largest(variant: Variant, gpu: Gpu, candidate: Candidate, setup: Setup) -> LargestBatch:
-    """Doubled until it does not fit, then halved in between."""
-
-    def at(size: int) -> Estimate:
-        alone = replace(setup, global_batch_size=size * setup.num_devices)
-        return estimate(variant, gpu, candidate.replace(**{MICRO_BATCH: size}), alone)
-
-    best, too_large = None, 1
-    while too_large <= MAX_MICRO_BATCH and (tried := at(too_large)).fits:
-        best, too_large = tried, 2 * too_large
-    if best is None:
-        return LargestBatch(gpu=gpu.name, candidate=tried.candidate, micro_batch=None, memory=tried.memory)
-    while too_large - best.candidate.micro_batch > 1:
-        tried = at((best.candidate.micro_batch + too_large) // 2)
-        if tried.fits:
-            best = tried
-        else:
-            too_large = tried.candidate.micro_batch
-    return LargestBatch(
-        gpu=gpu.name, candidate=best.candidate, micro_batch=best.candidate.micro_batch, memory=best.memory
-    )

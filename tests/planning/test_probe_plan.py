@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from perftune.devices.catalogue import find_gpus, load_catalogue
+from perftune.catalogue import find_gpus, load_catalogue
 from perftune.errors import ProbeFileError, WorkloadError
 from perftune.isolation.runner import ForkServerRunner
+from perftune.planning import plan
+from perftune.planning.traces import tracing_runner, variant_key
 from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, OPTIMIZER, PRECISION, Candidate
 from perftune.records.device import Device
 from perftune.records.estimate import Estimate, Plan
@@ -17,10 +19,8 @@ from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
 from perftune.spec import load_probe
-from perftune.tuning.planning import plan
-from perftune.tuning.traces import tracing_runner, variant_key
 
-TINY = Path(__file__).parents[1] / "workloads" / "tiny.py"
+TINY = Path(__file__).parents[1] / "trials" / "workloads" / "tiny.py"
 PROBE = """
 config:
   model_type: llama

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from perftune.cli.said import memory, one_line, rate, settings
+from perftune.cli.trial_text import memory, one_line, rate, settings
 from perftune.records.study import Study
 from perftune.records.summary import samples_per_second, score
 from perftune.records.trial import Heartbeat, Purpose, Trial, TrialRequest

@@ -1,4 +1,4 @@
-"""A study to its predictions beside its measurements: what was said before the first trial, and what came out."""
+"""A study to the errors of its predictions: what was said before the first trial, and what was measured then."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ COMPARED = (Purpose.SEARCH, Purpose.RACE, Purpose.ABLATION)
 
 
 @dataclass(frozen=True)
-class Beside:
+class PredictedAndMeasured:
     """One candidate; of several runs the medians."""
 
     candidate: Candidate
@@ -35,7 +35,7 @@ class Beside:
         return None if self.predicted_seconds is None else self.predicted_seconds / self.measured_seconds - 1
 
 
-def beside(study: Study) -> list[Beside]:
+def predicted_and_measured(study: Study) -> list[PredictedAndMeasured]:
     """Every candidate that was predicted and completed, in the order of its first trial."""
     prior = study.space.prior
     if prior is None:
@@ -51,7 +51,7 @@ def beside(study: Study) -> list[Beside]:
         predicted = prior.of(candidates[key].settings)
         if predicted is not None:
             found.append(
-                Beside(
+                PredictedAndMeasured(
                     candidate=candidates[key],
                     predicted_bytes=predicted.peak_memory_bytes,
                     measured_bytes=median(m.memory.peak_bytes for m in measurements),

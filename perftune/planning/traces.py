@@ -20,7 +20,7 @@ from perftune.records.device import Device
 from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey
 from perftune.records.trace import Trace, TracedOptimizer, TraceRequest
-from perftune.tuning.requests import workload_source
+from perftune.spec import workload_source
 
 TRACED_SIZES = (1, 2, 4)
 """Micro-batches that are traced, as far as the global batch has them; every other follows from the two largest."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from perftune.plan.estimate import ProgramKind, Setup, Variant, micro_steps, work_share
-from perftune.plan.heap import resident_peak
+from perftune.plan.glibc_heap import resident_peak
 from perftune.plan.prediction import Prediction
 from perftune.plan.roofline import micro_step, optimizer_step
 from perftune.plan.tapes import Work

@@ -2,7 +2,7 @@
 
 import typer
 
-from perftune.cli.said import trial_line
+from perftune.cli.trial_text import trial_line
 from perftune.records.study import Study
 from perftune.records.trial import Heartbeat, Trial, TrialRequest
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from perftune.devices.catalogue import BUILT_IN, find_gpus, gpu_of, load_catalogue, load_prices
+from perftune.catalogue.gpus import BUILT_IN, find_gpus, gpu_of, load_catalogue, load_prices
 from perftune.errors import DeviceError
 from perftune.records.device import Device
 from perftune.records.gpu import DTYPES, Gpu

@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from perftune.plan.heap import FIRST_THRESHOLD_BYTES, PINNED, TOP_PAD_BYTES, Heap, resident_peak
+from perftune.plan.glibc_heap import FIRST_THRESHOLD_BYTES, PINNED, TOP_PAD_BYTES, Heap, resident_peak
 from perftune.plan.program import Program
 from perftune.units import KIB, MIB
 
@@ -55,7 +55,7 @@ def test_memory_under_a_chunk_that_lives_is_not_given_back() -> None:
 def test_the_end_of_the_heap_is_given_back_unless_something_small_stays(
     pinned: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perftune.plan.heap.PINNED", pinned)
+    monkeypatch.setattr("perftune.plan.glibc_heap.PINNED", pinned)
     heap = Heap()
     chunks = [heap.malloc(100 * KIB) for _ in range(20)]
     for chunk in reversed(chunks):
@@ -99,7 +99,7 @@ print(peak)
 @pytest.mark.parametrize("seed", range(3))
 def test_it_holds_about_what_glibc_holds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same requests in a process that does nothing else, so that nothing small takes the cut-off pieces."""
-    monkeypatch.setattr("perftune.plan.heap.PINNED", 10**9)
+    monkeypatch.setattr("perftune.plan.glibc_heap.PINNED", 10**9)
     assert PINNED < 10**9
     rng = np.random.default_rng(seed)
     sizes = (2 ** rng.uniform(11, 22, 600)).round().tolist()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perftune.plan.batches import usual_batch
+from perftune.plan.padding import usual_batch
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 7, 32])
