@@ -11,6 +11,8 @@ from transformers import Trainer
 from perftune.devices import TrainingDevice
 from perftune.errors import WorkloadError
 from perftune.measuring.collective import SumOverProcesses, alone, own_rank, sum_over_processes
+from perftune.measuring.dropout import without_dropout
+from perftune.measuring.gradients import keep_first_gradient
 from perftune.measuring.heartbeat import HeartbeatFile
 from perftune.measuring.meter import StepMeter
 from perftune.measuring.probed_trainer import watch
@@ -187,10 +189,13 @@ def measure(
     args = training_arguments(request.arguments, directory, request.device)
     trainer = build_trainer(request.workload, args, request.attn_implementation)
     build_seconds = time.perf_counter() - begun
+    if request.without_dropout:
+        without_dropout(trainer)
     total = sum_over_processes(trainer.args.device) if request.num_processes > 1 else alone
     meter = StepMeter(device, request.num_processes, total)
     phases.begin("train")
     turns = Turns(directory, own_rank(), request.turns, total) if request.turns is not None else None
+    first_gradient = keep_first_gradient(trainer, total)
     session = _session(trainer, request, meter, turns, total, phases)
     _train(trainer, request, session)
     telemetry = device.telemetry()
@@ -220,6 +225,7 @@ def measure(
         worst_batch_ran=session.worst_batch_ran,
         num_trainable_parameters=_num_trainable(trainer),
         telemetry=telemetry,
+        first_gradient=first_gradient.sketch,
         stopped_because=session.stopped_because or "training_ended",
         slices=tuple(turns.slices) if turns is not None else (),
     )

@@ -60,7 +60,7 @@ class GradientCheck(Record):
     tolerance: float
     """Of the relative difference of each group; where `is_exact` is false, of the norm of the whole."""
     is_exact: bool
-    """Both trained on the same samples and drew no random numbers, so that direction and size have to agree."""
+    """Direction and size were compared; else only the size: samples or random numbers were not seen to be the same."""
     passed: bool
     message: str
     """One sentence for the user."""

@@ -5,6 +5,7 @@ the loss that a training step returns need not be the one that it took the gradi
 """
 
 import math
+from collections.abc import Sequence
 
 from perftune.records.gradients import GradientCheck, GradientSketch, GroupDifference, GroupSketch
 from perftune.search.gradient_messages import message
@@ -21,15 +22,35 @@ gradient of a key's bias in attention, for one, is zero but for rounding, and ro
 def compare_gradients(candidate: GradientSketch | None, reference: GradientSketch | None) -> GradientCheck | None:
     """Whether the first step of a candidate has the gradient of the reference's, group by group.
 
-    Both are exact where the two steps were trained on the same samples and drew no random numbers. Else a gradient is
-    one of many, and only its size is compared.
+    It has to where the two steps were trained on the same samples and drew no random numbers. Else a gradient is one
+    of many: where two agree all the same that is told, and where they do not only their sizes are compared.
 
     Returns:
         None where one of the two was not kept or is not finite.
     """
     if candidate is None or reference is None or not (candidate.is_finite and reference.is_finite):
         return None
-    is_exact = _have_same_samples(candidate, reference) and not (candidate.is_random or reference.is_random)
+    exact = _compared(candidate, reference, is_exact=True)
+    if not exact.passed and (
+        candidate.is_random or reference.is_random or not _have_same_samples(candidate, reference)
+    ):
+        return _compared(candidate, reference, is_exact=False)
+    return exact
+
+
+def is_hidden_by_chance(candidate: GradientSketch | None, reference: GradientSketch | None) -> bool:
+    """Whether random numbers are all that keeps two gradients from being compared exactly.
+
+    Both are then taken once more without dropout, in processes of their own and of one step, which leaves the measured
+    runs as the user's are. Sizes that differ too much are told before that.
+    """
+    check = compare_gradients(candidate, reference)
+    if candidate is None or reference is None or check is None:
+        return False
+    return check.passed and not check.is_exact and _have_same_samples(candidate, reference)
+
+
+def _compared(candidate: GradientSketch, reference: GradientSketch, *, is_exact: bool) -> GradientCheck:
     tolerance = max(TOLERANCES[candidate.precision], TOLERANCES[reference.precision]) if is_exact else RANDOM_TOLERANCE
     floor = SMALLEST_SHARE * reference.norm
     pairs = _paired(candidate, reference)
@@ -44,17 +65,6 @@ def compare_gradients(candidate: GradientSketch | None, reference: GradientSketc
         message="",
     )
     return check.model_copy(update={"message": message(check, candidate, reference)})
-
-
-def could_be_exact(candidate: GradientSketch | None, reference: GradientSketch | None) -> bool:
-    """Whether the two could be compared exactly if both were run again without dropout.
-
-    That is where only random numbers stand between them. Such a run is of one step, in a process of its own, and
-    leaves the measured runs as the user's are.
-    """
-    if candidate is None or reference is None:
-        return False
-    return _have_same_samples(candidate, reference) and (candidate.is_random or reference.is_random)
 
 
 def _have_same_samples(candidate: GradientSketch, reference: GradientSketch) -> bool:
@@ -72,34 +82,28 @@ def _without(group: GroupSketch) -> GroupSketch:
     return group.model_copy(update={"norm": 0.0, "projection": (0.0,) * len(group.projection)})
 
 
-def _distance(candidate: GroupSketch, reference: GroupSketch) -> float:
-    """Length of the difference of two gradients, from their projections."""
-    return math.dist(candidate.projection, reference.projection)
-
-
 def _ratio(numerator: float, denominator: float) -> float:
     if denominator == 0:
         return 1.0 if numerator == 0 else math.inf
     return numerator / denominator
 
 
-def _cosine(first: float, second: float, distance: float) -> float:
-    """Of the angle between two sides of a triangle, by the law of cosines; 1 where one of them has no length."""
-    if first == 0 or second == 0:
-        return 1.0
-    cosine = (first**2 + second**2 - distance**2) / (2 * first * second)
-    return min(1.0, max(-1.0, cosine))
+def _cosine(candidate: Sequence[float], reference: Sequence[float]) -> float:
+    """Of the angle between two gradients, from their projections; 1 where one of them has no length."""
+    lengths = math.hypot(*candidate) * math.hypot(*reference)
+    product = sum(ours * theirs for ours, theirs in zip(candidate, reference, strict=True))
+    return product / lengths if lengths else 1.0
 
 
 def _difference(candidate: GroupSketch, reference: GroupSketch, floor: float, tolerance: float) -> GroupDifference:
-    distance = _distance(candidate, reference)
+    distance = math.dist(candidate.projection, reference.projection)
     relative = _ratio(distance, max(reference.norm, floor)) if distance else 0.0
     return GroupDifference(
         name=reference.name,
         num_parameters=reference.num_parameters,
         norm_ratio=_ratio(candidate.norm, reference.norm),
         relative_difference=relative,
-        cosine=_cosine(candidate.norm, reference.norm, distance),
+        cosine=_cosine(candidate.projection, reference.projection),
         passed=relative <= tolerance and candidate.num_parameters == reference.num_parameters,
     )
 
@@ -111,13 +115,15 @@ def _whole(
     tolerance: float,
     is_exact: bool,
 ) -> GroupDifference:
-    distance = math.hypot(*(_distance(*pair) for pair in _paired(candidate, reference)))
+    pairs = _paired(candidate, reference)
+    ours, theirs = ([x for pair in pairs for x in pair[side].projection] for side in (0, 1))
+    distance = math.dist(ours, theirs)
     ratio = _ratio(candidate.norm, reference.norm)
     return GroupDifference(
         name="all",
         num_parameters=sum(group.num_parameters for group in groups),
         norm_ratio=ratio,
         relative_difference=_ratio(distance, reference.norm) if distance else 0.0,
-        cosine=_cosine(candidate.norm, reference.norm, distance),
+        cosine=_cosine(ours, theirs),
         passed=is_exact or 1 / (1 + tolerance) <= ratio <= 1 + tolerance,
     )

@@ -101,6 +101,28 @@ class OwnStep(Trainer):
         return loss.detach()
 
 
+class CopiedStep(Trainer):
+    """Has the training step of an older Trainer: then it was accelerate that divided by the accumulation."""
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        model.train()
+        with self.compute_loss_context_manager():
+            loss = self.compute_loss(model, self._prepare_inputs(inputs))
+        self.accelerator.backward(loss)
+        return loss.detach() / self.args.gradient_accumulation_steps
+
+
+def copied_step(args: TrainingArguments) -> Trainer:
+    return plain(args, CopiedStep)
+
+
+def copied_step_with_dropout(args: TrainingArguments) -> Trainer:
+    trainer = classifier(args)
+    return CopiedStep(
+        model=trainer.model, args=args, train_dataset=trainer.train_dataset, data_collator=trainer.data_collator
+    )
+
+
 def own_loss(args: TrainingArguments) -> Trainer:
     return plain(args, OwnLoss)
 
