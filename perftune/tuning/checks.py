@@ -12,8 +12,9 @@ from perftune.tuning.comparisons import TRAINING, describe, pairs_of, runs
 from perftune.tuning.lines import simplify
 from perftune.tuning.loop import Loop
 
-LOSS_STEPS, MORE_LOSS_STEPS = 24, 60
-"""What the loss is compared over; the second where the first leaves it open."""
+LEAST_LOSS_STEPS, LOSS_STEPS, MORE_LOSS_STEPS = 8, 24, 60
+"""A heat of so many steps is enough where it decides; the loss's own trials have so many where no heat has; and so many
+where that leaves it open."""
 MAX_VERIFIED = 3
 """Contenders that are verified, one after the other, before the user's own arguments are kept."""
 
@@ -73,9 +74,10 @@ def _once(loop: Loop, candidate: Candidate, purpose: Purpose, exact_steps: int |
 
 
 def _check_loss(loop: Loop, candidate: Candidate) -> LossCheck | None:
+    """Over what the heats have seen first; over more steps of their own where that leaves it open."""
     tolerance = loop.study.probe.loss_tolerance
     check, scale = None, None
-    for num_steps in (LOSS_STEPS, MORE_LOSS_STEPS):
+    for num_steps in (LEAST_LOSS_STEPS, MORE_LOSS_STEPS):
         trial, reference = _loss_trials(loop, candidate, num_steps)
         if trial.measurement is None or reference.measurement is None:
             failed = trial if trial.measurement is None else reference
@@ -93,12 +95,18 @@ def _check_loss(loop: Loop, candidate: Candidate) -> LossCheck | None:
 
 
 def _loss_trials(loop: Loop, candidate: Candidate, num_steps: int) -> tuple[Trial, Trial]:
-    """Two trials on the same data from the first step on: of a heat, where they ran long enough; else of their own."""
+    """Two trials on the same data from the first step on: the longest of a heat, if long enough; else of their own."""
     own = _loss_reference(loop, candidate)
-    for one, other in pairs_of(loop.study, candidate, own):
-        if min(len(t.measurement.steps) for t in (one, other) if t.measurement) >= num_steps:
-            return one, other
-    return _once(loop, candidate, Purpose.LOSS, num_steps), _once(loop, own, Purpose.LOSS, num_steps)
+    pairs = [(_common_steps(*pair), *pair) for pair in pairs_of(loop.study, candidate, own)]
+    longest = max(pairs, key=lambda found: found[0], default=None)
+    if longest is not None and longest[0] >= num_steps:
+        return longest[1], longest[2]
+    steps = max(num_steps, LOSS_STEPS)
+    return _once(loop, candidate, Purpose.LOSS, steps), _once(loop, own, Purpose.LOSS, steps)
+
+
+def _common_steps(one: Trial, other: Trial) -> int:
+    return min(len(trial.measurement.steps) for trial in (one, other) if trial.measurement)
 
 
 def _loss_reference(loop: Loop, candidate: Candidate) -> Candidate:
