@@ -1,6 +1,5 @@
 """Heats, in which contenders took turns round by round, become what each contender was worth, with its uncertainty."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -35,37 +34,51 @@ by 1 %, (2 / 1)². A cell of n rounds weighs n / (n + 4)."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What all heats say of the contenders, on a scale of logs that has no origin: only differences mean something."""
+class Fit:
+    """Contenders' worth on a scale of logs that has no origin: only differences mean something.
 
-    keys: tuple[str, ...]
+    Every field may have leading axes, one entry a study, so that a simulation fits a thousand studies at once.
+    """
+
     worth: Array
     """One value a contender."""
     covariance: Array
     """Of `worth`, in units of `variance`."""
     connected: Mask
     """Which two have met, or met the same others."""
-    variance: float
-    """Of a cell of full weight: residuals of heat × contender, pooled; 0 without degrees of freedom."""
-    degrees: int
-    slice_variance: float
-    """Of one round's value within a process, where nothing disturbed it."""
+    variance: Array
+    """Of a cell of full weight: residuals of block × contender, pooled; 0 without degrees of freedom."""
+    degrees: Array
+    spread: Array
+    """Of the difference of two slices that nothing disturbed, processes' own spread included."""
     num_quiet: Array
-    """Block × contender: in how many rounds the contender was seen undisturbed."""
+    """Block × contender: in how many rounds it was seen undisturbed (expected)."""
 
-    def difference(self, first: str, second: str) -> tuple[float, float] | None:
-        """Worth of the first less that of the second, and the variance factor of it; None: they never met."""
-        if first not in self.keys or second not in self.keys:
-            return None
-        i, j = self.keys.index(first), self.keys.index(second)
-        if not self.connected[i, j]:
-            return None
-        factor = self.covariance[i, i] + self.covariance[j, j] - 2 * self.covariance[i, j]
-        return float(self.worth[i] - self.worth[j]), float(factor)
+    def of_study(self, number: int) -> "Fit":
+        """One of several studies that were fitted at once."""
+        return Fit(**{name: values[number] for name, values in vars(self).items()})
 
 
-def standing(heats: Sequence[Heat]) -> Standing | None:
-    """Contenders' worth from all heats; None when no two contenders ever ran in the same round.
+def arranged(heats: Sequence[Heat]) -> tuple[tuple[str, ...], Array]:
+    """The contenders' keys, and blocks × contenders × rounds, not a number where one did not run.
+
+    A heat is one block, or several where its contenders fall into groups that never ran in the same round. Who never
+    ran beside another is left out. Without any block the array has none.
+    """
+    keys = tuple(sorted({key for heat in heats for key in heat}))
+    num_rounds = max((len(values) for heat in heats for values in heat.values()), default=0)
+    blocks: list[Array] = []
+    for heat in heats:
+        values = np.full((len(keys), num_rounds), np.nan)
+        for key, row in heat.items():
+            values[keys.index(key), : len(row)] = [np.nan if value is None else value for value in row]
+        groups = {tuple(row) for row in _connected(np.isfinite(values)) if row.sum() > 1}
+        blocks += [np.where(np.array(group)[:, None], values, np.nan) for group in sorted(groups)]
+    return keys, np.stack(blocks) if blocks else np.empty((0, len(keys), num_rounds))
+
+
+def fit(blocks: Array) -> Fit:
+    """Contenders' worth from all blocks of a study (… × blocks × contenders × rounds, at least one block).
 
     Differences are only ever taken within a round, so whatever slows a whole round down falls out. A burst spoils
     single rounds, and often: with three contenders in turn on a machine that is busy half of the time, most
@@ -75,67 +88,71 @@ def standing(heats: Sequence[Heat]) -> Standing | None:
     then within each heat from there, which leaves the heats' values independent enough for Student's t
     (benchmarks/decisions has the coverage). Where nothing is disturbed it is close to the mean.
 
-    A heat's values are one block, its processes the cells; contenders and blocks are fitted by least squares
-    (randomised complete blocks; cells may be missing), and the residuals of all cells are pooled.
+    Processes are the cells of randomised complete blocks, cells may be missing; contenders and blocks are fitted by
+    least squares, and the residuals of all cells are pooled.
     """
-    keys = tuple(sorted({key for heat in heats for key in heat}))
-    blocks = _blocks(heats, keys)
-    if blocks is None:
-        return None
     worth, spread = _common_fit(blocks)
     cells, num_quiet = _cells(blocks, worth, spread)
-    return _blocked_fit(keys, cells, num_quiet, spread)
+    return _blocked_fit(cells, num_quiet, spread[..., 0, 0, 0])
 
 
-def _blocks(heats: Sequence[Heat], keys: Sequence[str]) -> Array | None:
-    """Blocks × contenders × rounds, not a number where one did not run; a block's contenders all met."""
-    num_rounds = max((len(values) for heat in heats for values in heat.values()), default=0)
-    blocks: list[Array] = []
-    for heat in heats:
-        values = np.full((len(keys), num_rounds), np.nan)
-        for key, row in heat.items():
-            values[keys.index(key), : len(row)] = [np.nan if value is None else value for value in row]
-        blocks += _connected_parts(values)
-    return np.stack(blocks) if blocks else None
+def other_modes(differences: Array, log_ratio: float, spread: float) -> float:
+    """The variance from what else the log ratio of two may be, as few rounds are often spoilt.
 
+    After one heat on a busy machine two spoilt rounds may agree by chance. Every difference is a place where the ratio
+    may lie; each has the likelihood of all differences, as in `fit`. Those beyond four spreads from the ratio taken
+    are other modes: their squared distance, weighted by likelihood.
 
-def _connected_parts(values: Array) -> list[Array]:
-    """One heat, split where its contenders fall into groups that never ran in the same round; loners are left out."""
-    groups = {tuple(row) for row in _connected(np.isfinite(values)) if row.sum() > 1}
-    return [np.where(np.array(group)[:, None], values, np.nan) for group in sorted(groups)]
+    Args:
+        differences: of the two, one a round, all rounds of the study.
+        log_ratio: what the fit found.
+        spread: as in `Fit`.
+    """
+    if not len(differences):
+        return 0.0
+    squares = (differences[:, None] - differences) ** 2
+    narrow = np.exp(-squares / (2 * spread**2)) / spread
+    wide = np.exp(-squares / (2 * DISTURBED_SPREAD**2)) / DISTURBED_SPREAD
+    log_likelihood = np.log(narrow + wide).sum(axis=1)
+    weights = np.exp(log_likelihood - log_likelihood.max())
+    distances = (differences - log_ratio) ** 2
+    return float((weights * np.where(distances > (4 * spread) ** 2, distances, 0.0)).sum() / weights.sum())
 
 
 def _connected(present: Mask) -> Mask:
-    """Contenders × rounds (or heats) -> which two have met there, over any number of others; each with itself."""
-    met = present.astype(float) @ present.T.astype(float) + np.eye(len(present))
-    steps: Array = np.linalg.matrix_power(np.minimum(met, 1), len(met))
+    """… × contenders × rounds (or blocks) -> which two have met, over any number of others; each with itself."""
+    size = present.shape[-2]
+    met = present.astype(float) @ present.swapaxes(-1, -2).astype(float) + np.eye(size)
+    steps: Array = np.linalg.matrix_power(np.minimum(met, 1), size)
     return steps > 0
 
 
-def _common_fit(blocks: Array) -> tuple[Array, float]:
+def _common_fit(blocks: Array) -> tuple[Array, Array]:
     """One fit to the rounds of all blocks: the contenders' worth, and the spread of a quiet difference."""
-    rounds = np.concatenate(list(blocks), axis=-1)
+    rounds = np.moveaxis(blocks, -3, -2).reshape(*blocks.shape[:-3], blocks.shape[-2], -1)
     differences, both = _differences(rounds)
     connected = _connected(np.isfinite(rounds)).astype(float)
-    worth = np.zeros(len(rounds))
-    for spread in ANNEALING:
-        worth, quiet = _refit(differences, both, connected, worth, spread)
+    worth, quiet = np.zeros(rounds.shape[:-1]), np.zeros(())
+    for wide in ANNEALING:
+        worth, quiet = _refit(differences, both, connected, worth, np.asarray(wide))
+    spread = np.asarray(wide)
     for _ in range(STEPS):
-        spread = max(LEAST_SPREAD, float(np.sqrt((quiet * _errors(differences, worth) ** 2).sum() / quiet.sum())))
+        squares = (quiet * _errors(differences, worth) ** 2).sum(axis=(-1, -2, -3), keepdims=True)
+        spread = np.maximum(LEAST_SPREAD, np.sqrt(squares / quiet.sum(axis=(-1, -2, -3), keepdims=True)))
         worth, quiet = _refit(differences, both, connected, worth, spread)
     return worth, spread
 
 
-def _cells(blocks: Array, worth: Array, spread: float) -> tuple[Array, Array]:
+def _cells(blocks: Array, worth: Array, spread: Array) -> tuple[Array, Array]:
     """Each block's own worth of each contender, and in how many rounds it was seen undisturbed; both 0 if absent."""
     differences, both = _differences(blocks)
     present = np.asarray(both.any(axis=(-1, -2)))
-    connected = (present[:, :, None] & present[:, None, :] | np.eye(len(worth), dtype=bool)).astype(float)
-    cells = np.broadcast_to(worth, present.shape)
+    connected = (present[..., :, None] & present[..., None, :] | np.eye(worth.shape[-1], dtype=bool)).astype(float)
+    cells, quiet = np.broadcast_to(worth[..., None, :], present.shape), np.zeros(())
     for wider in (*WIDER, *(1.0,) * STEPS):
-        cells, quiet = _refit(differences, both, connected, cells, spread * wider)
-    partners = np.maximum(both.any(axis=-1).sum(axis=-1), 1)
-    return np.where(present, cells, 0.0), quiet.sum(axis=(-1, -2)) / partners
+        cells, quiet = _refit(differences, both, connected, cells, spread[..., None] * wider)
+    num_partners = np.maximum(both.any(axis=-1).sum(axis=-1), 1)
+    return np.where(present, cells, 0.0), quiet.sum(axis=(-1, -2)) / num_partners
 
 
 def _differences(rounds: Array) -> tuple[Array, Mask]:
@@ -150,11 +167,11 @@ def _errors(differences: Array, worth: Array) -> Array:
     return differences - (worth[..., :, None] - worth[..., None, :])[..., None]
 
 
-def _refit(differences: Array, both: Mask, connected: Array, worth: Array, spread: float) -> tuple[Array, Array]:
+def _refit(differences: Array, both: Mask, connected: Array, worth: Array, spread: Array) -> tuple[Array, Array]:
     """One step of expectation and maximisation: the worth, and each difference's chance to be an undisturbed one."""
     narrow, wide = spread**-2, DISTURBED_SPREAD**-2
     squares = _errors(differences, worth) ** 2
-    quiet = both * expit(math.log(DISTURBED_SPREAD / spread) - squares * (narrow - wide) / 2)
+    quiet = both * expit(np.log(DISTURBED_SPREAD / spread) - squares * (narrow - wide) / 2)
     weights = quiet * narrow + (both - quiet) * wide
     worth, _ = _least_squares(weights.sum(axis=-1), (weights * differences).sum(axis=(-1, -2)), connected)
     return worth, quiet
@@ -171,30 +188,29 @@ def _least_squares(weights: Array, sums: Array, connected: Array) -> tuple[Array
     return (inverse @ sums[..., None])[..., 0], inverse
 
 
-def _blocked_fit(keys: tuple[str, ...], cells: Array, num_quiet: Array, spread: float) -> Standing:
+def _blocked_fit(cells: Array, num_quiet: Array, spread: Array) -> Fit:
     """Randomised complete blocks, cells may be missing: contenders + blocks by least squares, residuals pooled."""
     there = num_quiet >= LEAST_ROUNDS
-    there &= there.sum(axis=1, keepdims=True) > 1
+    there &= there.sum(axis=-1, keepdims=True) > 1
     weights = np.where(there, num_quiet / (num_quiet + FULL_ROUNDS), 0.0)
-    totals = np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
-    centred = cells - (weights * cells).sum(axis=1, keepdims=True) / totals
-    # A block of weights w joins every two by w w / total: what is left when its own level is fitted away.
-    joint = np.einsum("bi,bj->ij", weights / totals, weights) * ~np.eye(len(keys), dtype=bool)
-    connected = _connected(there.T)
-    worth, covariance = _least_squares(joint, (weights * centred).sum(axis=0), connected.astype(float))
-    residuals = cells - worth
-    residuals -= (weights * residuals).sum(axis=1, keepdims=True) / totals
-    met = np.asarray(there.any(axis=0))
-    num_parts = len({tuple(row) for row in connected[met]})
-    degrees = int(there.sum() - there.any(axis=1).sum() - (met.sum() - num_parts))
-    squares = float((weights * residuals**2).sum())
-    return Standing(
-        keys=keys,
+    shares = weights / np.where(there.any(axis=-1), weights.sum(axis=-1), 1.0)[..., None]
+    centred = cells - (shares * cells).sum(axis=-1, keepdims=True)
+    # A block of weights w joins every two by w w / sum(w): what is left when its own level is fitted away.
+    joint = shares.swapaxes(-1, -2) @ weights * ~np.eye(cells.shape[-1], dtype=bool)
+    connected = _connected(there.swapaxes(-1, -2))
+    worth, covariance = _least_squares(joint, (weights * centred).sum(axis=-2), connected.astype(float))
+    residuals = cells - worth[..., None, :]
+    residuals = residuals - (shares * residuals).sum(axis=-1, keepdims=True)
+    met = np.asarray(there.any(axis=-2))
+    num_parts = (met / connected.sum(axis=-1)).sum(axis=-1).round().astype(int)
+    degrees = there.sum(axis=(-1, -2)) - there.any(axis=-1).sum(axis=-1) - met.sum(axis=-1) + num_parts
+    squares = (weights * residuals**2).sum(axis=(-1, -2))
+    return Fit(
         worth=worth,
         covariance=covariance,
-        connected=connected & met & met[:, None],
-        variance=squares / degrees if degrees else 0.0,
+        connected=connected & met[..., :, None] & met[..., None, :],
+        variance=np.where(degrees > 0, squares / np.maximum(degrees, 1), 0.0),
         degrees=degrees,
-        slice_variance=spread**2 / 2,
+        spread=spread,
         num_quiet=num_quiet,
     )

@@ -45,12 +45,11 @@ class Belief(NamedTuple):
         return self.scale * float((degrees + z * z) / (degrees - 1) * density - z * stdtr(degrees, -z))
 
 
-def t_interval(value: float, standard_error: float, degrees: float, confidence: float = 0.95) -> Interval:
-    """The interval of an estimate whose error over its standard error is Student's t; unbounded without degrees."""
+def t_quantile(value: float, standard_error: float, degrees: float, chance: float) -> float:
+    """The quantile of what is measured by an estimate with Student's error; infinite without degrees of freedom."""
     if degrees <= 0:
-        return Interval(value, -math.inf, math.inf)
-    half = float(stdtrit(degrees, (1 + confidence) / 2)) * standard_error
-    return Interval(value, value - half, value + half)
+        return math.copysign(math.inf, chance - 0.5)
+    return value + float(stdtrit(degrees, chance)) * standard_error
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -66,7 +65,8 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
     data = np.asarray(values, float)
     if len(data) == 1:
         return Interval(float(data[0]), -math.inf, math.inf)
-    return t_interval(float(data.mean()), float(data.std(ddof=1)) / math.sqrt(len(data)), len(data) - 1, confidence)
+    half = float(stdtrit(len(data) - 1, (1 + confidence) / 2)) * float(data.std(ddof=1)) / math.sqrt(len(data))
+    return Interval(float(data.mean()), float(data.mean()) - half, float(data.mean()) + half)
 
 
 def series_interval(values: Sequence[float], confidence: float = 0.95, looks: int = 1) -> Interval:
