@@ -7,6 +7,7 @@ from pydantic import Field
 
 from perftune.records.base import Record, Setting
 from perftune.records.candidate import Candidate
+from perftune.records.gradients import GradientCheck
 
 
 class Interval(Record):
@@ -40,11 +41,21 @@ class LossCheck(Record):
     relative_difference: Interval
     """Mean of (candidate - reference) / reference over the compared steps."""
     tolerance: float
+    """How far the loss may lie above the reference's, as a part of it."""
     passed: bool
+    """It is not higher than the tolerance allows, and is on one scale with the reference's; so are first gradients."""
     is_noisy: bool = False
     """It passed although the interval reaches beyond the tolerance: the loss is too noisy to tell more."""
+    is_lower: bool = False
+    """The whole interval lies below the reference by more than the tolerance: it learns faster, which is no failure."""
     trials: tuple[int, int]
     """Trial numbers: (candidate, reference)."""
+    scale: float | None = None
+    """How many times the reference's it is in the very first steps, from equal weights; None: about as large."""
+    gradients: GradientCheck | None = None
+    """Of the first step; None: not compared."""
+    message: str = ""
+    """One sentence for the user; empty in studies from before it was kept."""
 
 
 class Decision(str, Enum):

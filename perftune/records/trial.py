@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from perftune.records.base import Record
 from perftune.records.candidate import Candidate
 from perftune.records.device import Telemetry
+from perftune.records.gradients import GradientSketch
 
 
 class Outcome(str, Enum):
@@ -79,6 +80,8 @@ class TrialRequest(Record):
     """Indices of the samples that make the heaviest micro-batch; run before the measured steps. Empty: not run."""
     evaluate: bool = False
     save_checkpoint: bool = False
+    without_dropout: bool = False
+    """Train with every dropout at zero, so that the gradient of the first step has no chance in it."""
     exact_steps: int | None = None
     """Run exactly this many optimizer steps, whatever the stop rule says (loss comparison)."""
     num_processes: int = 1
@@ -159,6 +162,8 @@ class Measurement(Record):
     """After the last step: a callback may have frozen some of those that were built to train."""
     telemetry: Telemetry | None = None
     """Of the GPU, right after the last step."""
+    first_gradient: GradientSketch | None = None
+    """Of the first optimizer step, before clipping."""
     stopped_because: str
     """``interval``, ``cannot_win``, ``max_steps``, ``max_seconds``, ``exact_steps`` or ``training_ended``."""
 
