@@ -1,12 +1,12 @@
 """A study to how sure its answer is, point by point: the comparison, the loss, memory, the budget, the predictions."""
 
-from perftune.records.candidate import PRECISION
 from perftune.records.prediction_error import absolute_errors, predicted_and_measured
-from perftune.records.recommendation import Decision, LossCheck, PairedComparison, Recommendation
+from perftune.records.recommendation import Decision, PairedComparison, Recommendation
 from perftune.records.study import Study
 from perftune.records.survey import WorstSample
 from perftune.records.trial import Trial
 from perftune.reports.document import Bullet
+from perftune.reports.loss import loss_bullets
 from perftune.reports.verdict import recommended
 from perftune.reports.words import clean, counted, interval, joined
 from perftune.units import format_bytes, format_seconds
@@ -69,27 +69,7 @@ def _loss(study: Study, recommendation: Recommendation) -> list[Bullet]:
     check, other = recommendation.loss_check, BEST_OTHER.get(recommendation.decision)
     if check is None:
         return [] if other else [Bullet("not compared.", "Loss")]
-    by = check.relative_difference
-    figures = f"{by.value * 100:+.2f} % ({by.low * 100:+.2f} to {by.high * 100:+.2f} %)"
-    tolerance = f"{check.tolerance * 100:.1f} %"
-    if by.value < -check.tolerance:
-        less = f"{-by.value * 100:.2f} % ({-by.high * 100:.2f} to {-by.low * 100:.2f} %)"
-        said = (
-            f"lower than your own by {less} over {check.num_steps} steps, which is beyond the tolerance of "
-            f"{tolerance}: {_learns_less(study, check)} may be the one that learns less well."
-        )
-    else:
-        follows = "follows the reference" if check.passed else "does not follow the reference"
-        said = f"{follows} over {check.num_steps} steps, {figures}, tolerance {tolerance}."
-    return [Bullet(said, f"Loss of {other}" if other else "Loss")]
-
-
-def _learns_less(study: Study, check: LossCheck) -> str:
-    """What of the user's own is doubtful where another setting reaches a lower loss."""
-    compared = _trial(study, check.trials[0])
-    own = study.space.base.settings.get(PRECISION)
-    changes_precision = compared is not None and compared.candidate.settings.get(PRECISION) != own
-    return "your own precision" if changes_precision else "your own setting"
+    return loss_bullets(study, check, other)
 
 
 def _trial(study: Study, number: int | None) -> Trial | None:

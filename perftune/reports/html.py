@@ -13,7 +13,6 @@ from perftune.reports.document import (
     Code,
     Column,
     Document,
-    Kind,
     Paragraph,
     Shape,
     Table,
@@ -84,6 +83,4 @@ def _cell(cell: Cell) -> str:
 
 
 def _class(column: Column) -> str:
-    names = {Kind.NUMBER: ["number"], Kind.NAME: ["name"], Kind.TEXT: []}[column.kind]
-    names += ["strong"] if column.is_strong else []
-    return f' class="{" ".join(names)}"' if names else ""
+    return f' class="{column.kind.value}{" strong" if column.is_strong else ""}"'

@@ -10,7 +10,7 @@ from perftune.records.study import Study
 from perftune.reports.certainty import certainty, how_compared
 from perftune.reports.verdict import verdict
 from perftune.reports.words import chance
-from tests.studies import BASE, TUNED, kept_study, recommendation, tuned_study
+from tests.studies import BASE, kept_study, recommendation, tuned_study
 
 
 def compared(value: float, low: float, high: float, **fields: Any) -> PairedComparison:
@@ -130,38 +130,6 @@ def test_how_it_was_compared_is_said(fields: dict[str, Any], said: str) -> None:
 )
 def test_figures_of_another_candidate_are_not_said_of_yours(study: Study, labels: list[str]) -> None:
     assert [bullet.label for bullet in certainty(study)][:2] == labels
-
-
-def loss_of(study: Study, value: float, *, passed: bool) -> str:
-    check = recommendation().loss_check
-    assert check is not None
-    difference = Interval(value=value, low=value - 0.005, high=value + 0.005)
-    changed = check.model_copy(update={"relative_difference": difference, "passed": passed})
-    assert study.recommendation is not None
-    answer = study.recommendation.model_copy(update={"loss_check": changed})
-    (said,) = (b.text for b in certainty(study.model_copy(update={"recommendation": answer})) if b.label == "Loss")
-    return said
-
-
-def test_a_loss_is_said_as_what_it_is() -> None:
-    assert loss_of(tuned_study(), 0.001, passed=True).startswith("follows the reference over 24 steps, +0.10 %")
-    assert loss_of(tuned_study(), 0.05, passed=False).startswith("does not follow the reference over 24 steps, +5.00 %")
-
-
-@pytest.mark.parametrize("passed", [True, False])
-def test_a_lower_loss_is_no_failure_and_names_what_may_learn_less_well(passed: bool) -> None:
-    said = loss_of(tuned_study(), -0.03, passed=passed)
-    assert said == (
-        "lower than your own by 3.00 % (2.50 to 3.50 %) over 24 steps, which is beyond the tolerance of 2.0 %: "
-        "your own precision may be the one that learns less well."
-    )
-    study = tuned_study()
-    same_precision = [
-        trial.model_copy(update={"candidate": TUNED.replace(precision="fp32")}) if trial.number == 11 else trial
-        for trial in study.trials
-    ]
-    study = study.model_copy(update={"trials": tuple(same_precision)})
-    assert loss_of(study, -0.03, passed=passed).endswith("your own setting may be the one that learns less well.")
 
 
 def budget_of(**fields: Any) -> list[str]:
