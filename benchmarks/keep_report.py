@@ -7,8 +7,10 @@ import argparse
 from pathlib import Path
 
 from perftune.emit import training_args_json, training_args_yaml
-from perftune.records.study import Study, load_study, save_study, write_atomically
+from perftune.files import write_atomically
+from perftune.records.study import Study
 from perftune.renderers import html, markdown
+from perftune.tuning.study_file import load_study, save_study
 
 
 def relative(study: Study) -> Study:

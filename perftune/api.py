@@ -7,8 +7,8 @@ from typing import Any
 from perftune.records.probe import ProbeSpec
 from perftune.records.study import Study
 from perftune.spec import load_probe, probe_from_python
-from perftune.tuner import Observer, probe_study
-from perftune.tuner.run_folder import run_folder, with_budget
+from perftune.tuning import Observer, probe_study
+from perftune.tuning.run_folder import run_folder, with_budget
 
 
 def probe(

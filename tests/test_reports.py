@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from perftune.emit import training_args_json, training_args_yaml
-from perftune.records.study import load_study
 from perftune.renderers import html, markdown
+from perftune.tuning.study_file import load_study
 
 FOLDER = Path(__file__).parents[1] / "reports"
 REPORTS = sorted(path.parent for path in FOLDER.glob("*/study.json"))

@@ -23,7 +23,7 @@ from perftune.records.probe import Objective
 from perftune.records.summary import score
 from perftune.records.trial import Purpose, Trial
 from perftune.search import STRATEGIES, contenders, leader, next_in_race
-from perftune.tuner.loop import MAX_ROUNDS
+from perftune.tuning.loop import MAX_ROUNDS
 
 OBJECTIVE = Objective.SAMPLES_PER_SECOND
 AFTER = 12

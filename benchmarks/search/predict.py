@@ -13,10 +13,10 @@ from pathlib import Path
 
 from benchmarks.search.landscape import Landscape, read, write
 from benchmarks.search.record import survey_request
+from perftune.isolation.runner import ForkServerRunner
+from perftune.planning.traces import tracing_runner
 from perftune.spec import load_probe
-from perftune.trials.runner import ForkServerRunner
-from perftune.tuner.prior import trace_prior
-from perftune.tuner.traces import tracing_runner
+from perftune.tuning.prior import trace_prior
 
 PROBES = Path(__file__).parents[2] / "probes"
 

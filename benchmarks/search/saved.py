@@ -24,6 +24,8 @@ from benchmarks.search.compare import GOAL, OBJECTIVE
 from benchmarks.search.landscape import Landscape, Truth, complete, read
 from benchmarks.search.record import survey_request
 from benchmarks.search.replay import Replay
+from perftune.isolation.runner import ForkServerRunner
+from perftune.planning.traces import tracing_runner
 from perftune.records.candidate import Space
 from perftune.records.probe import ProbeSpec
 from perftune.records.study import Study
@@ -34,10 +36,8 @@ from perftune.search import ModelSearch, build_space, leader
 from perftune.search.strategy import OUT_OF_MEMORY
 from perftune.spec import load_probe
 from perftune.statistics import paired_ratio
-from perftune.trials.runner import ForkServerRunner
-from perftune.tuner.prior import trace_prior
-from perftune.tuner.requests import trial_request
-from perftune.tuner.traces import tracing_runner
+from perftune.tuning.prior import trace_prior
+from perftune.tuning.requests import trial_request
 
 MOST_TRIALS = 40
 NUM_PAIRS = 3

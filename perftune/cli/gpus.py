@@ -24,7 +24,7 @@ def declare(add_verb: options.AddVerb) -> None:
     )
     parser.add_argument(
         "--catalogue", type=Path, metavar="FILE",
-        help="A YAML file with GPUs of your own, of the form of perftune/devices/gpus.yaml.",
+        help="A YAML file with GPUs of your own, of the form of perftune/catalogue/gpus.yaml.",
     )  # fmt: skip
     parser.add_argument(
         "--json", dest="as_json", action="store_true", help="Print JSON: a list of GPUs, everything about each."
@@ -40,7 +40,7 @@ def gpus(names: list[str], catalogue: Path | None, as_json: bool) -> None:
     # Not above: `perftune --help` does without them.
     import json
 
-    from perftune.devices.catalogue import ALL, find_gpus, load_catalogue
+    from perftune.catalogue import ALL, find_gpus, load_catalogue
 
     known = load_catalogue(catalogue)
     chosen = find_gpus(names or [ALL], known)

@@ -59,9 +59,9 @@ def plan(
         DeviceError: a GPU is not known, or a file of GPUs or prices is wrong.
     """
     # Not above: `perftune --help` does without them.
-    from perftune.devices.catalogue import find_gpus, load_catalogue, load_prices
+    from perftune.catalogue import find_gpus, load_catalogue, load_prices
+    from perftune.planning import plan as make_plan
     from perftune.spec import load_probe
-    from perftune.tuner.planning import plan as make_plan
 
     known = load_catalogue(catalogue)
     gpus = find_gpus(gpu, known)
@@ -81,7 +81,7 @@ def plan(
     if as_json:
         print(made.model_dump_json(indent=2))
     else:
-        from perftune.cli.shown import show
+        from perftune.cli.console import show
         from perftune.renderers import plan_terminal
 
         show(plan_terminal.summary(made, num_rows=rows), PIPE_WIDTH)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from perftune.records.study import Study
-    from perftune.tuner import Observer
+    from perftune.tuning import Observer
 
 
 PIPE_WIDTH = 120
@@ -61,8 +61,8 @@ def probe(
     """
     # Not above: `perftune --help` does without them.
     from perftune.spec import load_probe
-    from perftune.tuner import probe_study
-    from perftune.tuner.run_folder import run_folder, with_budget
+    from perftune.tuning import probe_study
+    from perftune.tuning.run_folder import run_folder, with_budget
 
     spec = with_budget(load_probe(path), trials, minutes)
     folder = run_folder(spec, strategy=strategy, out=out, force=force)
@@ -80,9 +80,9 @@ def probe(
 def _observer(silent: bool) -> "AbstractContextManager[Observer]":
     from contextlib import nullcontext
 
-    from perftune.cli.lines import LineView
-    from perftune.cli.live import LiveView
-    from perftune.tuner import SilentObserver
+    from perftune.cli.line_view import LineView
+    from perftune.cli.live_view import LiveView
+    from perftune.tuning import SilentObserver
 
     if silent:
         return nullcontext(SilentObserver())
@@ -101,7 +101,7 @@ def _show(study: "Study", directory: Path, *, as_json: bool) -> None:
 
         print(json.dumps(answer(study, directory), indent=2))
         return
-    from perftune.cli.shown import show
+    from perftune.cli.console import show
     from perftune.renderers import terminal
 
     show(terminal.summary(study, directory), PIPE_WIDTH)

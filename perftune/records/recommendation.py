@@ -19,12 +19,18 @@ class Interval(Record):
 
 
 class PairedComparison(Record):
-    """Throughput of a candidate over that of a reference, from runs taken in turns."""
+    """Throughput of a candidate over that of a reference, from measurements that lie next to each other in time."""
 
     ratio: Interval
     num_pairs: int
     pairs: tuple[tuple[int, int], ...]
     """Trial numbers: (candidate, reference)."""
+    num_heats: int | None = None
+    """Sets of fresh processes in which both lived side by side; None: a run of one followed a run of the other."""
+    num_rounds: int | None = None
+    """Of all heats together: in a round each has one turn of about a second."""
+    in_turns: bool = True
+    """False: they do not fit into memory beside each other, so they were run one after the other."""
 
 
 class LossCheck(Record):
@@ -42,10 +48,11 @@ class LossCheck(Record):
 
 
 class Decision(str, Enum):
-    """What the user should do."""
+    """What the user should do. Values are never removed, only added."""
 
     TUNED = "tuned"
     KEEP_YOURS = "keep_yours"
+    NOT_DECIDED = "not_decided"
 
 
 class TunedLine(Record):
@@ -103,3 +110,9 @@ class Recommendation(Record):
     eval_batch_size: int | None = None
     notes: tuple[str, ...] = ()
     """What the user should know: what was not measured, what bounds the confidence."""
+    chance_better: float | None = None
+    """Of the chosen candidate, or of the best so far where nothing is decided, to be better than the user's own."""
+    best_so_far: Candidate | None = None
+    """Where nothing is decided: what looks best."""
+    needs: str | None = None
+    """Where nothing is decided: what it would take, such as ``about 4 more minutes``."""

@@ -3,9 +3,9 @@
 import shlex
 
 from perftune.records.base import Setting
-from perftune.records.beside import absolute_errors, beside
 from perftune.records.candidate import MICRO_BATCH, Candidate
 from perftune.records.loading import load_lines
+from perftune.records.prediction_error import absolute_errors, predicted_and_measured
 from perftune.records.probe import Objective
 from perftune.records.recommendation import Decision, Interval, Recommendation, Summary, TunedLine
 from perftune.records.study import Study
@@ -141,7 +141,7 @@ def certainty(study: Study) -> list[str]:
 
 def _prediction(study: Study) -> list[str]:
     """How far off the predictions were, where there were any."""
-    compared = beside(study)
+    compared = predicted_and_measured(study)
     if not compared:
         return []
     usual, most = absolute_errors([one.memory_error for one in compared])
@@ -169,7 +169,7 @@ def predicted_cells(study: Study) -> list[tuple[str, ...]]:
             format_seconds(one.measured_seconds),
             _error(one.time_error),
         )
-        for one in beside(study)
+        for one in predicted_and_measured(study)
     ]
 
 

@@ -14,15 +14,16 @@ from rich.console import Console
 
 import perftune
 from perftune.cli import main, plan, probe
-from perftune.cli.lines import LineView
-from perftune.cli.live import LiveView
+from perftune.cli.line_view import LineView
+from perftune.cli.live_view import LiveView
 from perftune.errors import NoCandidateError, OutputExistsError
 from perftune.plan.sharding import SHARDINGS
-from perftune.records.study import Study, save_study
+from perftune.records.study import Study
 from perftune.records.trial import Heartbeat, Purpose, TrialRequest, WorkloadSource
 from perftune.search import STRATEGIES as SEARCHES
 from perftune.spec import load_probe, template
-from perftune.tuner.run_folder import run_folder
+from perftune.tuning.run_folder import run_folder
+from perftune.tuning.study_file import save_study
 from tests.studies import TUNED, tuned_study
 
 
@@ -151,7 +152,7 @@ def tuner(monkeypatch: pytest.MonkeyPatch, result: Any) -> list[dict[str, Any]]:
                 observer.on_trial_end(result, trial)
         return result
 
-    monkeypatch.setattr("perftune.tuner.probe_study", probe_study)
+    monkeypatch.setattr("perftune.tuning.probe_study", probe_study)
     return calls
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.errors import DeviceError
 from perftune.records.gpu import Gpu
 

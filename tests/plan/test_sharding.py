@@ -2,7 +2,7 @@
 
 import pytest
 
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.plan.calibration import COLLECTIVE_SECONDS
 from perftune.plan.communication import communication_seconds
 from perftune.plan.memory import allocated_peak

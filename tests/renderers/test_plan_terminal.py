@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console
 
-from perftune.devices.catalogue import find_gpus, load_catalogue
+from perftune.catalogue import find_gpus, load_catalogue
 from perftune.records.candidate import MICRO_BATCH, PRECISION, Candidate
 from perftune.records.estimate import Estimate, LargestBatch, MemoryEstimate, MemoryHolder, Plan, TimeEstimate
 from perftune.renderers.plan_terminal import fastest, summary

@@ -1,0 +1,202 @@
+"""A trial request to a measurement: build, worst batch, measured steps, evaluation, one checkpoint. Child side."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer
+
+from perftune.devices import TrainingDevice
+from perftune.errors import WorkloadError
+from perftune.measuring.collective import SumOverProcesses, alone, sum_over_processes
+from perftune.measuring.heartbeat import HeartbeatFile
+from perftune.measuring.meter import StepMeter
+from perftune.measuring.probed_trainer import watch
+from perftune.measuring.session import NUM_WORST_STEPS, Session
+from perftune.records.trial import Evaluation, Measurement, MemoryPeak, TrialRequest
+from perftune.statistics import num_warmup_steps
+from perftune.workloads.arguments import training_arguments
+from perftune.workloads.loading import build_trainer
+from perftune.workloads.worst_batch import collate_worst, train_source
+
+NUM_EVALUATION_BATCHES = 12
+"""Batches of an evaluation trial; a final trial evaluates all that `MAX_EVALUATION_SAMPLES` leaves."""
+MAX_EVALUATION_SAMPLES = 2000
+
+
+class PhasePeaks:
+    """The peak of each phase of a trial, over what was in use at its start."""
+
+    def __init__(self, device: TrainingDevice) -> None:
+        self._device = device
+        device.reset_peak()
+        self.start_bytes = device.used_bytes() if device.memory_kind == "resident" else 0
+        self._bytes: dict[str, int] = {}
+        self._reserved: list[int] = []
+        self._retries: int | None = None
+
+    def close(self, phase: str) -> None:
+        """A phase is over: keep its peak, and start a new one."""
+        peak = self._device.peak()
+        self._bytes[phase] = max(self._bytes.get(phase, 0), peak.bytes - self.start_bytes)
+        if peak.reserved_bytes is not None:
+            self._reserved.append(peak.reserved_bytes)
+        self._retries = peak.num_alloc_retries
+        self._device.reset_peak()
+
+    def record(self) -> MemoryPeak:
+        """All phases."""
+        return MemoryPeak(
+            kind=self._device.memory_kind,
+            peak_bytes=max(self._bytes.values()),
+            start_bytes=self.start_bytes,
+            train_bytes=max(self._bytes["train"], self._bytes.get("worst_batch", 0)),
+            worst_batch_bytes=self._bytes.get("worst_batch"),
+            evaluate_bytes=self._bytes.get("evaluate"),
+            save_bytes=self._bytes.get("save"),
+            reserved_bytes=max(self._reserved, default=None),
+            num_alloc_retries=self._retries,
+        )
+
+
+def lengthen(trainer: Trainer, num_steps: int, global_batch_size: int) -> None:
+    """Let training last at least so many optimizer steps; a longer schedule of the user's own is left as it is."""
+    args = trainer.args
+    if args.max_steps > 0:
+        args.max_steps = max(args.max_steps, num_steps)
+    else:
+        num_samples = len(trainer.train_dataset)  # type: ignore[arg-type]  # without length max_steps is required
+        steps_per_epoch = max(1, num_samples // global_batch_size)
+        args.num_train_epochs = max(args.num_train_epochs, num_steps / steps_per_epoch + 1)
+
+
+def _train(
+    trainer: Trainer,
+    request: TrialRequest,
+    meter: StepMeter,
+    total: SumOverProcesses,
+    peaks: PhasePeaks,
+    heartbeat: HeartbeatFile,
+) -> Session:
+    worst = None
+    if request.worst_batch:
+        worst = collate_worst(train_source(trainer), request.worst_batch, trainer.args.per_device_train_batch_size)
+    phase = "worst_batch" if worst is not None else "train"
+    heartbeat.beat(phase)
+
+    def worst_batch_done() -> None:
+        peaks.close("worst_batch")
+
+    def on_step(num_steps: int, seconds: float | None) -> None:
+        heartbeat.beat("train" if num_steps else phase, num_steps, seconds)
+
+    session = Session(request, meter, worst, on_step, worst_batch_done, total)
+    watch(trainer, session)
+    args = trainer.args
+    global_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * request.num_processes
+    lengthen(trainer, NUM_WORST_STEPS + (request.exact_steps or request.stop.max_steps), global_batch)
+    with meter.observe_backward():
+        trainer.train()
+    peaks.close("train")
+    if not meter.step_seconds:
+        raise WorkloadError("training ended before one optimizer step was measured (a callback stopped it, or no data)")
+    return session
+
+
+def _num_trainable(trainer: Any) -> int:
+    return sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
+
+
+@contextmanager
+def _saving(trainer: Any) -> Iterator[None]:
+    trainer.perftune_may_save = True
+    try:
+        yield
+    finally:
+        trainer.perftune_may_save = False
+
+
+def _evaluate(trainer: Trainer, request: TrialRequest) -> Evaluation:
+    batch = trainer.args.per_device_eval_batch_size
+    most = MAX_EVALUATION_SAMPLES if request.save_checkpoint else batch * NUM_EVALUATION_BATCHES
+    dataset: Any = trainer.eval_dataset
+    if isinstance(dataset, dict):
+        dataset = next(iter(dataset.values()))
+    num_samples = min(most, len(dataset))
+    part: Any = dataset.select(range(num_samples)) if hasattr(dataset, "select") else _First(dataset, num_samples)
+    start = time.perf_counter()
+    trainer.evaluate(eval_dataset=part)
+    return Evaluation(num_samples=num_samples, seconds=time.perf_counter() - start, per_device_eval_batch_size=batch)
+
+
+class _First:
+    """The first samples of a map-style data set."""
+
+    def __init__(self, dataset: Any, num_samples: int) -> None:
+        self._dataset, self._num_samples = dataset, num_samples
+
+    def __len__(self) -> int:
+        return self._num_samples
+
+    def __getitem__(self, index: int) -> Any:
+        return self._dataset[index]
+
+
+def measure(
+    request: TrialRequest, directory: Path, device: TrainingDevice, heartbeat: HeartbeatFile, start_seconds: float
+) -> Measurement:
+    """Run one trial in this process.
+
+    Args:
+        request: what was asked.
+        directory: the trial's folder.
+        device: what trains.
+        heartbeat: told of every phase and step.
+        start_seconds: from the request to the entry of this process.
+
+    Raises:
+        WorkloadError: nothing could be measured. What the user's code raises goes through.
+    """
+    heartbeat.beat("build")
+    peaks = PhasePeaks(device)
+    if request.memory_limit_bytes is not None:
+        device.cap(request.memory_limit_bytes)
+    begun = time.perf_counter()
+    args = training_arguments(request.arguments, directory, request.device)
+    trainer = build_trainer(request.workload, args, request.attn_implementation)
+    build_seconds = time.perf_counter() - begun
+    total = sum_over_processes(trainer.args.device) if request.num_processes > 1 else alone
+    meter = StepMeter(device, request.num_processes, total)
+    session = _train(trainer, request, meter, total, peaks, heartbeat)
+    telemetry = device.telemetry()
+    evaluation, evaluation_error = None, None
+    if request.evaluate and trainer.eval_dataset is not None:
+        heartbeat.beat("evaluate")
+        try:
+            evaluation = _evaluate(trainer, request)
+        except Exception as error:  # (the user's evaluation is not what is tuned)
+            if device.is_out_of_memory(error):
+                raise
+            evaluation_error = f"{type(error).__name__}: {error}"
+        peaks.close("evaluate")
+    if request.save_checkpoint:
+        heartbeat.beat("save")
+        with _saving(trainer):
+            trainer._save_checkpoint(trainer.model_wrapped, trial=None)  # noqa: SLF001 (what Trainer itself calls)
+        peaks.close("save")
+        total((0.0,))  # no process removes the folder under another that still saves
+    return Measurement(
+        steps=meter.steps(),
+        num_warmup_steps=num_warmup_steps(meter.step_seconds),
+        memory=peaks.record(),
+        evaluation=evaluation,
+        evaluation_error=evaluation_error,
+        start_seconds=start_seconds,
+        build_seconds=build_seconds,
+        worst_batch_ran=bool(request.worst_batch),
+        num_trainable_parameters=_num_trainable(trainer),
+        telemetry=telemetry,
+        stopped_because=session.stopped_because or "training_ended",
+    )
