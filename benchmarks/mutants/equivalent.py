@@ -2,7 +2,13 @@
 
 from benchmarks.mutants.mutate import Mutant
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (
+        "perftune.plan.communication",
+        "tape = trace.steps[0].tape",
+        "0 → -1",
+    ): "the modules are those of every traced step",
+}
 """Module, line of code, change -> why it is the same."""
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perftune.cli import options
+from perftune.cli.options import AddVerb, verb_parser
 from perftune.units import format_bytes
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ HEADINGS = ("name", "memory GiB", "GB/s", *COLUMNS, "link")
 UNKNOWN = "–"
 
 
-def declare(add_verb: options.AddVerb) -> None:
+def declare(add_verb: AddVerb) -> None:
     """Add the verb to the command line."""
     text = "List the GPUs that perftune knows by name: what they can do at most, as their makers say."
-    parser = options.declare(add_verb, gpus, "gpus", text)
+    parser = verb_parser(add_verb, gpus, "gpus", text)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="Show every number of these, and its source: t4, h100-sxm, … or all."
     )

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from perftune.cli import options
+from perftune.cli.options import AddVerb, verb_parser
 from perftune.errors import OutputExistsError, PerftuneError
 
 
-def declare(add_verb: options.AddVerb) -> None:
+def declare(add_verb: AddVerb) -> None:
     """Add the verb to the command line."""
     text = "Write a commented probe file that runs as it stands, to start from."
-    parser = options.declare(add_verb, init, "init", text)
+    parser = verb_parser(add_verb, init, "init", text)
     parser.add_argument(
         "path", nargs="?", type=Path, metavar="PATH", default=Path("model.yaml"), help="The file to write. (model.yaml)"
     )

@@ -7,7 +7,7 @@ AddVerb = Callable[..., ArgumentParser]
 """``add_parser`` of argparse: ``(name, help=…)`` to the parser of a verb."""
 
 
-def declare(add_verb: AddVerb, run: Callable[..., None], name: str, text: str) -> ArgumentParser:
+def verb_parser(add_verb: AddVerb, run: Callable[..., None], name: str, text: str) -> ArgumentParser:
     """Make a verb's parser, which its options are added to.
 
     Args:
@@ -22,7 +22,7 @@ def declare(add_verb: AddVerb, run: Callable[..., None], name: str, text: str) -
     return parser
 
 
-def natural(text: str) -> int:
+def whole_number(text: str) -> int:
     """A whole number from 1.
 
     Raises:
@@ -37,7 +37,7 @@ def natural(text: str) -> int:
     return value
 
 
-def minutes(text: str) -> float:
+def number_of_minutes(text: str) -> float:
     """A number of minutes.
 
     Raises:

@@ -5,6 +5,7 @@ from argparse import ArgumentError
 from pathlib import Path
 
 from perftune.cli import options
+from perftune.cli.options import AddVerb, verb_parser, whole_number
 
 PIPE_WIDTH = 140
 """Columns of the tables in a log or a pipe."""
@@ -14,10 +15,10 @@ SHARDINGS = ("ddp", "zero1", "zero2", "zero3", "fsdp")
 """How several GPUs share a training."""
 
 
-def declare(add_verb: options.AddVerb) -> None:
+def declare(add_verb: AddVerb) -> None:
     """Add the verb to the command line."""
     text = "Predict peak memory, fit, speed and cost on GPUs that are not here."
-    parser = options.declare(add_verb, plan, "plan", text)
+    parser = verb_parser(add_verb, plan, "plan", text)
     add = parser.add_argument
     add("path", type=Path, metavar="MODEL.yaml", help="The probe file; `perftune init` writes one.")
     add(
@@ -25,7 +26,7 @@ def declare(add_verb: options.AddVerb) -> None:
         help="t4, h100-sxm, … as `perftune gpus` lists them, or all; may be given several times.",
     )  # fmt: skip
     add(
-        "--count", type=options.natural, metavar="N",
+        "--count", type=whole_number, metavar="N",
         help="GPUs that train together; by default the probe's target.count.",
     )  # fmt: skip
     add("--sharding", choices=SHARDINGS, help="How they share it; ddp by default.")
@@ -35,7 +36,7 @@ def declare(add_verb: options.AddVerb) -> None:
         help="The largest micro-batch for each combination of the other knobs.",
     )  # fmt: skip
     add("--catalogue", type=Path, metavar="FILE", help="A YAML file with GPUs of your own.")
-    add("--rows", type=options.natural, default=10, metavar="N", help="Candidates to show. (%(default)s)")
+    add("--rows", type=whole_number, default=10, metavar="N", help="Candidates to show. (%(default)s)")
     add("--json", dest="as_json", action="store_true", help="Print everything as one JSON object.")
     add("--quiet", action="store_true", help="Say nothing while it works.")
 
@@ -58,7 +59,7 @@ def plan(
         ArgumentError: one GPU cannot be shared.
         DeviceError: a GPU is not known, or a file of GPUs or prices is wrong.
     """
-    # Not above: `perftune --help` does without pydantic.
+    # Not above: `perftune --help` does without them.
     from perftune.catalogue import find_gpus, load_catalogue, load_prices
     from perftune.planning import TraceCache
     from perftune.planning import plan as make_plan

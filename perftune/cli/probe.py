@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from perftune.cli import options
 from perftune.cli.console import show
+from perftune.cli.options import AddVerb, number_of_minutes, verb_parser, whole_number
 from perftune.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -24,17 +25,17 @@ STRATEGIES = ("model", "tpe", "random", "grid")
 """How candidates may be chosen."""
 
 
-def declare(add_verb: options.AddVerb) -> None:
+def declare(add_verb: AddVerb) -> None:
     """Add the verb to the command line."""
     text = "Measure what fits, and write the fastest TrainingArguments with the proof."
-    parser = options.declare(add_verb, probe, "probe", text)
+    parser = verb_parser(add_verb, probe, "probe", text)
     parser.description = f"{text} Ctrl-C stops in order; the same command goes on from there."
     add = parser.add_argument
     add("path", type=Path, metavar="MODEL.yaml", help="The probe file; `perftune init` writes one.")
     add("--out", type=Path, metavar="FOLDER", help="Folder of the run. (runs/<name>-<n>)")
     add("--strategy", choices=STRATEGIES, default="model", help="How candidates are chosen. (%(default)s)")
-    add("--trials", type=options.natural, metavar="N", help="Instead of the probe's budget of trials.")
-    add("--minutes", type=options.minutes, metavar="M", help="Instead of the probe's budget of minutes.")
+    add("--trials", type=whole_number, metavar="N", help="Instead of the probe's budget of trials.")
+    add("--minutes", type=number_of_minutes, metavar="M", help="Instead of the probe's budget of minutes.")
     add(
         "--prior", action=BooleanOptionalAction, default=True,
         help="Predict from shapes what may fit, before the first trial.",

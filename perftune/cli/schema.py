@@ -1,12 +1,12 @@
 """``perftune schema``: the JSON schema of a probe file, for editors."""
 
-from perftune.cli import options
+from perftune.cli.options import AddVerb, verb_parser
 
 
-def declare(add_verb: options.AddVerb) -> None:
+def declare(add_verb: AddVerb) -> None:
     """Add the verb to the command line."""
     text = "Print the JSON schema of a probe file, for completion and checks in an editor."
-    options.declare(add_verb, schema, "schema", text)
+    verb_parser(add_verb, schema, "schema", text)
 
 
 def schema() -> None:
