@@ -45,6 +45,7 @@ def plan(
     """
     # Not above: `perftune --help` does without pydantic.
     from perftune.catalogue import find_gpus, load_catalogue, load_prices
+    from perftune.planning import TraceCache
     from perftune.planning import plan as make_plan
     from perftune.spec import load_probe
 
@@ -62,6 +63,7 @@ def plan(
         prices=prices,
         max_batch=max_batch,
         on_phase=_silent if quiet or as_json else _say,
+        cache=TraceCache.of_user(),
     )
     if as_json:
         typer.echo(made.model_dump_json(indent=2))

@@ -52,6 +52,7 @@ def probe(
     if minutes is not None and not 0 < minutes < float("inf"):
         raise typer.BadParameter(f"{minutes} is not a number of minutes above 0.", param_hint="--minutes")
     # Not above: `perftune --help` does without pydantic.
+    from perftune.planning import TraceCache
     from perftune.spec import load_probe
     from perftune.tuning import probe_study
     from perftune.tuning.run_folder import run_folder, with_budget
@@ -64,7 +65,13 @@ def probe(
     try:
         with _observer(silent) as observer:
             study = probe_study(
-                spec, folder.directory, strategy=strategy.value, observer=observer, force=force, prior=prior
+                spec,
+                folder.directory,
+                strategy=strategy.value,
+                observer=observer,
+                force=force,
+                prior=prior,
+                cache=TraceCache.of_user(),
             )
     except KeyboardInterrupt:
         raise Interrupted(_stopped(folder.directory)) from None

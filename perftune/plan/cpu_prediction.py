@@ -9,7 +9,7 @@ import numpy as np
 
 from perftune.plan.estimate import ProgramKind, Setup, Variant, micro_steps, work_share
 from perftune.plan.glibc_heap import resident_peak
-from perftune.plan.prediction import Prediction
+from perftune.plan.prediction import Prediction, known_peak
 from perftune.plan.roofline import micro_step, optimizer_step
 from perftune.plan.tapes import Work
 from perftune.records.candidate import OPTIMIZER, Candidate
@@ -54,9 +54,10 @@ def predict_on_cpu(
         for work in micro_step(tape, size, number):
             kernels += times * share * _kernel_seconds(work, rates)
             host += times * float(work.times.sum()) * OP_SECONDS
-    program = variant.program(size, ProgramKind(optim, num_micro > 1, (), setup.sharding, setup.num_devices))
+    kind = ProgramKind(optim, num_micro > 1, (), setup.sharding, setup.num_devices)
+    tensors = known_peak(variant, f"{size} {kind}", lambda: resident_peak(variant.program(size, kind), size))
     return Prediction(
-        peak_memory_bytes=resident_peak(program, size) + PROCESS_BYTES,
+        peak_memory_bytes=tensors + PROCESS_BYTES,
         kernel_seconds=kernels,
         host_seconds=host,
         optimizer_seconds=float(optimizer_step(variant.optimizers[optim]).num_bytes.sum()) / OPTIMIZER_BYTES_PER_SECOND,

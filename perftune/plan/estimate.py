@@ -50,6 +50,8 @@ class Variant:
     """Everything that is known of one combination of precision, checkpointing and attention."""
 
     trace: Trace
+    known_peaks: dict[str, int] = field(default_factory=dict)
+    """Bytes that replays have found, by what they are of; what is here is not replayed again."""
     tapes: TapesOfSizes = field(init=False)
     optimizers: dict[str, FamilyTape] = field(init=False)
     _programs: dict[tuple[object, ...], Program] = field(default_factory=dict)

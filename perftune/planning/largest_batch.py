@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from perftune.plan import Setup, Variant, estimate
-from perftune.planning.traces import VariantKey, variant_key
+from perftune.planning.variants import VariantKey, variant_key
 from perftune.records.candidate import MICRO_BATCH, OPTIMIZER, Candidate, Space
 from perftune.records.estimate import Estimate, LargestBatch
 from perftune.records.gpu import Gpu

@@ -12,16 +12,9 @@ from perftune.errors import NoCandidateError, ProbeFileError, WorkloadError
 from perftune.plan import Setup, Variant, estimate
 from perftune.plan.tapes import DifferentTapesError
 from perftune.planning.largest_batch import largest_batches
-from perftune.planning.traces import (
-    EAGER,
-    KNOBS,
-    SDPA,
-    TracingRunner,
-    VariantKey,
-    trace_variants,
-    tracing_runner,
-    variant_key,
-)
+from perftune.planning.trace_cache import TraceCache
+from perftune.planning.traces import TracingRunner, VariantTracer, tracing_runner
+from perftune.planning.variants import EAGER, KNOBS, SDPA, VariantKey, variant_key
 from perftune.records.candidate import (
     ATTENTION,
     CHECKPOINTING,
@@ -63,6 +56,7 @@ def plan(
     max_batch: bool = False,
     on_phase: Callable[[str], None] = lambda _: None,
     runner: RunnerFactory = tracing_runner,
+    cache: TraceCache | None = None,
 ) -> Plan:
     """Predict every candidate of a probe on every GPU.
 
@@ -75,6 +69,7 @@ def plan(
         max_batch: also look for the largest micro-batch of each combination of the other knobs.
         on_phase: is told what begins.
         runner: makes what traces, from a folder.
+        cache: of traces that other runs have made; None neither reads nor keeps any.
 
     Raises:
         WorkloadError: the workload cannot be built or traced.
@@ -94,7 +89,7 @@ def plan(
         on_phase("building the workload without weights, reading its data")
         survey = running.survey(_survey_request(probe))
         spaces = {gpu.name: build_space(probe, survey_for(survey, gpu)) for gpu in gpus}
-        variants = _trace_all(probe, survey, gpus, spaces, running, on_phase)
+        variants = _trace_all(probe, survey, gpus, spaces, running, cache, on_phase)
     found = _Found(trace_seconds=time.monotonic() - began, notes=dict.fromkeys(survey.notes))
     for gpu in gpus:
         setup = Setup(
@@ -190,6 +185,7 @@ def _trace_all(
     gpus: Sequence[Gpu],
     spaces: Mapping[str, Space],
     runner: TracingRunner,
+    cache: TraceCache | None,
     on_phase: Callable[[str], None],
 ) -> dict[VariantKey, Variant | str]:
     """Every variant that a candidate needs; why not, where it cannot be traced."""
@@ -197,12 +193,15 @@ def _trace_all(
     for gpu in gpus:
         for candidate in spaces[gpu.name].candidates():
             wanted.setdefault(_key(candidate, spaces[gpu.name]), []).append(candidate)
-
-    def may_begin(number: int, key: VariantKey) -> bool:
+    everyone = [candidate for members in wanted.values() for candidate in members]
+    tracer = VariantTracer(probe, survey, "cuda", everyone, runner, cache)
+    found: dict[VariantKey, Variant | str] = {}
+    for number, (key, candidates) in enumerate(wanted.items()):
         on_phase(f"tracing {key.title} ({number + 1} of {len(wanted)})")
-        return True
-
-    found = trace_variants(probe, survey, wanted, runner, "cuda", may_begin)
+        try:
+            found[key] = tracer.traced(key, candidates)
+        except WorkloadError as error:
+            found[key] = str(error)
     if all(isinstance(variant, str) for variant in found.values()):
         raise WorkloadError(next(str(variant) for variant in found.values()))
     return found

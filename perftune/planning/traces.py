@@ -1,22 +1,19 @@
-"""What `plan` and the prior of `probe` trace: which candidates share a trace, and the request of one."""
+"""A variant of a surveyed workload to its trace: from the cache where an earlier run has left it, or traced now."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import hashlib
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from perftune.errors import WorkloadError
 from perftune.isolation.protocol import PRELOAD_TO_TRACE
 from perftune.isolation.runner import ForkServerRunner
 from perftune.plan import Variant
-from perftune.records.candidate import (
-    ATTENTION,
-    CHECKPOINTING,
-    MICRO_BATCH,
-    OPTIMIZER,
-    PRECISION,
-    Candidate,
-)
-from perftune.records.device import Device
+from perftune.planning.trace_cache import KeptTrace, TraceCache
+from perftune.planning.variants import VariantKey
+from perftune.planning.workload_digest import workload_digest
+from perftune.records.candidate import CHECKPOINTING, OPTIMIZER, Candidate
 from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey
 from perftune.records.trace import Trace, TracedOptimizer, TraceRequest
@@ -26,12 +23,10 @@ TRACED_SIZES = (1, 2, 4)
 """Micro-batches that are traced, as far as the global batch has them; every other follows from the two largest."""
 MORE_SIZES = (1, 2, 4, 8, 16)
 """Where those two do not do the same: a micro-batch of equally long samples has no mask, and a larger one has."""
-FLASH_FROM = (8, 0)
-"""Compute capability from which attention has a flash kernel (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp)."""
-EAGER, SDPA = "eager", "sdpa"
-HALF = ("bf16", "fp16")
-KNOBS = (MICRO_BATCH, PRECISION, CHECKPOINTING, OPTIMIZER, ATTENTION)
-"""What a trace can tell of."""
+MOST_SECONDS = 600.0
+"""Of one trace, where nobody says less."""
+NOT_IN_KEY = {"optimizers", "deadline_seconds"}
+"""Of a request: a trace with more optimizers than are asked for serves as well."""
 
 
 class TracingRunner(Protocol):
@@ -46,78 +41,120 @@ def tracing_runner(directory: Path) -> ForkServerRunner:
     return ForkServerRunner(directory, preload=PRELOAD_TO_TRACE)
 
 
-class VariantKey(NamedTuple):
-    """What decides the shapes of a step."""
+class VariantTracer:
+    """Traces the variants of one workload.
 
-    is_half: bool
-    checkpointing: bool
-    attention: str | None
-    has_flash: bool
-
-    @property
-    def title(self) -> str:
-        """For people."""
-        parts = [
-            "half precision" if self.is_half else "fp32",
-            "checkpointing" if self.checkpointing else "",
-            self.attention or "",
-        ]
-        return ", ".join(part for part in parts if part)
-
-
-def variant_key(candidate: Candidate, device: Device) -> VariantKey:
-    """Candidates with the same key share a trace.
-
-    On CUDA bf16 and fp16 have the same shapes, and so have fp32 and tf32; the CPU has one half precision, and no flash
-    kernel of its own. FlashAttention's own package does what PyTorch's flash kernel does, which AMD's builds have too.
+    What an optimizer does depends on the parameters, which are the same in all of them: it is traced with the first.
     """
-    on_cuda, capability = device.kind == "cuda", device.compute_capability
-    precision, attention = candidate.settings.get(PRECISION), candidate.settings.get(ATTENTION)
-    return VariantKey(
-        is_half=precision in HALF if on_cuda else precision == "bf16",
-        checkpointing=candidate.settings.get(CHECKPOINTING) is True,
-        attention=None if attention is None else EAGER if attention == EAGER else SDPA,
-        has_flash=on_cuda and attention != EAGER and (capability is None or capability >= FLASH_FROM),
-    )
 
+    def __init__(
+        self,
+        probe: ProbeSpec,
+        survey: Survey,
+        kind: str,
+        candidates: Iterable[Candidate],
+        runner: TracingRunner,
+        cache: TraceCache | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            probe: what trains.
+            survey: of it.
+            kind: of the device whose rules hold, ``cuda`` or ``cpu``.
+            candidates: of all variants.
+            runner: what traces.
+            cache: None keeps nothing.
+            clock: seconds.
+        """
+        self._probe, self._survey, self._kind, self._runner, self._clock = probe, survey, kind, runner, clock
+        self._cache = cache
+        self._digest = workload_digest(probe, survey) if cache else ""
+        self._wanted = tuple(dict.fromkeys(str(candidate.settings[OPTIMIZER]) for candidate in candidates))
+        self._optimizers: tuple[TracedOptimizer, ...] = ()
+        self._number = 0
+        self._kept: dict[VariantKey, tuple[str, KeptTrace]] = {}
 
-def trace_variants(
-    probe: ProbeSpec,
-    survey: Survey,
-    groups: Mapping[VariantKey, Sequence[Candidate]],
-    runner: TracingRunner,
-    kind: str,
-    may_begin: Callable[[int, VariantKey], bool],
-) -> dict[VariantKey, Variant | str]:
-    """Trace one variant after the other; why not, where it cannot be traced.
+    def kept(self, key: VariantKey, candidates: Collection[Candidate]) -> Variant | None:
+        """The variant, if the cache has all of it."""
+        return self._variant(key, candidates, self._from_cache)
 
-    Args:
-        probe: what trains.
-        survey: of it.
-        groups: the candidates of each variant.
-        runner: what traces.
-        kind: of the device whose rules hold, ``cuda`` or ``cpu``.
-        may_begin: is told the number and the key of what comes next; False ends it.
-    """
-    found: dict[VariantKey, Variant | str] = {}
-    optimizers = tuple(dict.fromkeys(str(c.settings[OPTIMIZER]) for members in groups.values() for c in members))
-    known: tuple[TracedOptimizer, ...] = ()
-    for number, (key, candidates) in enumerate(groups.items()):
-        if not may_begin(number, key):
-            break
-        for sizes in (TRACED_SIZES, MORE_SIZES):
-            request = trace_request(probe, survey, key, candidates, sizes)
-            update = {"optimizers": () if known else optimizers, "semantics": kind}
+    def traced(self, key: VariantKey, candidates: Collection[Candidate], seconds: float = MOST_SECONDS) -> Variant:
+        """The variant, from the cache as far as that has it.
+
+        Raises:
+            WorkloadError: it cannot be traced, or not within these seconds.
+        """
+        ends = self._clock() + seconds
+
+        def find(request: TraceRequest) -> tuple[str, KeptTrace]:
+            return self._from_cache(request) or self._trace(request, min(ends - self._clock(), MOST_SECONDS))
+
+        found = self._variant(key, candidates, find)
+        assert found is not None
+        return found
+
+    def keep_peaks(self, key: VariantKey, variant: Variant) -> None:
+        """Keep the peaks that were found since the variant was traced."""
+        name, kept = self._kept[key]
+        if self._cache and variant.known_peaks.keys() - kept.peaks_bytes.keys():
+            kept = kept.model_copy(update={"peaks_bytes": dict(variant.known_peaks)})
+            self._kept[key] = name, kept
+            self._cache.put(name, kept)
+
+    def _variant(
+        self,
+        key: VariantKey,
+        candidates: Collection[Candidate],
+        find: Callable[[TraceRequest], tuple[str, KeptTrace] | None],
+    ) -> Variant | None:
+        variant = None
+        for request in self._requests(key, candidates):
             try:
-                trace = runner.trace(request.model_copy(update=update), number)
-            except WorkloadError as error:
-                found[key] = str(error)
-                break
-            known = known or trace.optimizers  # what an optimizer does depends on the parameters, which are the same
-            variant = found[key] = Variant(trace.model_copy(update={"optimizers": known}))
+                found = find(request)
+            except WorkloadError:
+                if variant is None:
+                    raise
+                return variant  # of the sizes that were traced at least
+            if found is None:
+                return None
+            self._kept[key], kept = found, found[1]
+            self._optimizers = self._optimizers or kept.trace.optimizers
+            trace = kept.trace.model_copy(update={"optimizers": self._optimizers})
+            variant = Variant(trace, known_peaks=dict(kept.peaks_bytes))
             if variant.tapes.cover(candidate.micro_batch for candidate in candidates):
                 break
-    return found
+        return variant
+
+    def _requests(self, key: VariantKey, candidates: Collection[Candidate]) -> Iterator[TraceRequest]:
+        for sizes in (TRACED_SIZES, MORE_SIZES):
+            request = trace_request(self._probe, self._survey, key, candidates, sizes)
+            optimizers = () if self._optimizers else self._wanted
+            yield request.model_copy(update={"optimizers": optimizers, "semantics": self._kind})
+
+    def _trace(self, request: TraceRequest, seconds: float) -> tuple[str, KeptTrace]:
+        if seconds <= 0:
+            raise WorkloadError("no time was left for larger micro-batches")
+        request = request.model_copy(update={"deadline_seconds": seconds})
+        name, kept = self._name(request), KeptTrace(trace=self._runner.trace(request, self._number))
+        self._number += 1
+        if self._cache:
+            self._cache.put(name, kept)
+        return name, kept
+
+    def _from_cache(self, request: TraceRequest) -> tuple[str, KeptTrace] | None:
+        if self._cache is None:
+            return None
+        name = self._name(request)
+        kept = self._cache.get(name)
+        if kept is None or not {known.optim for known in kept.trace.optimizers}.issuperset(request.optimizers):
+            return None
+        return name, kept
+
+    def _name(self, request: TraceRequest) -> str:
+        """Under which the cache has it: of the request and of all else that its trace depends on."""
+        asked = request.model_dump_json(exclude=NOT_IN_KEY)
+        return hashlib.sha256(f"{asked}{self._digest}".encode()).hexdigest()
 
 
 def trace_request(

@@ -36,7 +36,7 @@ class PredictedAndMeasured:
 
 
 def predicted_and_measured(study: Study) -> list[PredictedAndMeasured]:
-    """Every candidate that was predicted and completed, in the order of its first trial."""
+    """Every candidate whose variant was traced and that completed, in the order of its first trial."""
     prior = study.space.prior
     if prior is None:
         return []
@@ -49,7 +49,7 @@ def predicted_and_measured(study: Study) -> list[PredictedAndMeasured]:
     found = []
     for key, measurements in runs.items():
         predicted = prior.of(candidates[key].settings)
-        if predicted is not None:
+        if predicted is not None and predicted.is_traced:
             found.append(
                 PredictedAndMeasured(
                     candidate=candidates[key],

@@ -10,6 +10,7 @@ from perftune.devices import host
 from perftune.emit import training_args_json, training_args_yaml
 from perftune.errors import DeviceError, OutputWriteError, WorkloadError
 from perftune.files import remove_unfinished, write_atomically
+from perftune.planning.trace_cache import TraceCache
 from perftune.planning.traces import tracing_runner
 from perftune.records.candidate import Candidate
 from perftune.records.probe import ProbeSpec
@@ -33,7 +34,7 @@ from perftune.tuning.directory import (
 )
 from perftune.tuning.loop import Loop, Verified
 from perftune.tuning.observer import Observer, SilentObserver
-from perftune.tuning.prior import trace_prior
+from perftune.tuning.prior import PriorTracer
 from perftune.tuning.run_folder import OUTPUTS
 from perftune.tuning.study_file import save_study
 
@@ -59,6 +60,8 @@ class Runner(Protocol):
 
 MODEL = "model"
 """The strategy that a prior helps."""
+TRACE_SHARE = 0.1
+"""Part of the budget's minutes for traces before the first trial."""
 RunnerFactory = Callable[[Path], AbstractContextManager[Runner]]
 
 
@@ -71,6 +74,7 @@ def probe_study(
     force: bool = False,
     prior: bool = True,
     runner: RunnerFactory = tracing_runner,
+    cache: TraceCache | None = None,
 ) -> Study:
     """Run a probe to its recommendation, going on where an earlier run of the same command stopped.
 
@@ -83,6 +87,7 @@ def probe_study(
         prior: predict memory and speed from traces first, so that fewer trials are needed; what is recommended is
             measured in any case. A study that goes on keeps what it has.
         runner: makes what runs trials, from the folder.
+        cache: of traces that other runs have made; None neither reads nor keeps any.
 
     Raises:
         StudyMismatchError: the folder holds a study of another probe, device or software.
@@ -93,7 +98,7 @@ def probe_study(
         KeyboardInterrupt: the user stopped it; what was measured is written.
     """
     try:
-        return _probe_study(probe, directory, strategy, observer or SilentObserver(), force, prior, runner)
+        return _probe_study(probe, directory, strategy, observer or SilentObserver(), force, prior, runner, cache)
     except OSError as error:
         raise OutputWriteError(
             f"{error.filename or directory}: cannot be written ({error.strerror or error}). Mend that and run the same "
@@ -109,6 +114,7 @@ def _probe_study(
     force: bool,
     prior: bool,
     runner: RunnerFactory,
+    cache: TraceCache | None,
 ) -> Study:
     if force and directory.exists():
         with runner(directory):  # it has the folder to itself, so nothing is moved from under another perftune
@@ -129,7 +135,7 @@ def _probe_study(
         else:
             study = _new_study(probe, survey, strategy)
             if prior and strategy == MODEL:
-                study = _with_prior(study, running, observer)
+                study = _with_prior(study, running, cache, observer)
         return _run(study, directory, running, _strategy(strategy, probe), observer)
 
 
@@ -178,12 +184,14 @@ def _new_study(probe: ProbeSpec, survey: Survey, strategy: str) -> Study:
     )
 
 
-def _with_prior(study: Study, runner: Runner, observer: Observer) -> Study:
+def _with_prior(study: Study, runner: Runner, cache: TraceCache | None, observer: Observer) -> Study:
     """Traces need no trial; where they do not work, the study goes on without and says so."""
     observer.on_phase("predict", "tracing the step on shapes, to know what may fit before anything is tried")
-    prior = trace_prior(study.probe, study.survey, study.space, runner)
-    if isinstance(prior, str):
-        notes = (*study.survey.notes, f"nothing was predicted before the first trial: {prior}")
+    tracer = PriorTracer(study.probe, study.survey, study.space, runner, cache)
+    prior = tracer.run(TRACE_SHARE * study.probe.budget.minutes * 60)
+    if prior is None:
+        reason = tracer.failure or "no trace ended in time"
+        notes = (*study.survey.notes, f"nothing was predicted before the first trial: {reason}")
         return study.model_copy(update={"survey": study.survey.model_copy(update={"notes": notes})})
     return study.model_copy(update={"space": study.space.model_copy(update={"prior": prior})})
 
