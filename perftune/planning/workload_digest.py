@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import perftune
 from perftune.records.probe import ProbeSpec, RealData
 from perftune.records.survey import Survey
 
@@ -19,6 +18,8 @@ FACTS = (
     "mean_num_tokens", "num_tokens_by_percent", "arguments_class", "versions",
 )  # fmt: skip
 """What a survey says of a workload whose code, or whose data on some server, may have changed where nobody looks."""
+PERFTUNE = Path(__file__).parents[1]
+"""Its own code counts whole: a trace that another perftune made may be another trace."""
 MOST_FILES = 1000
 """More of the user's files, or more of a folder of data, are not looked at."""
 
@@ -34,7 +35,7 @@ def workload_digest(probe: ProbeSpec, survey: Survey) -> str:
         "code": {str(path): _sha256(path) for path in own_modules(build, roots)},
         "data": {str(path): _size_and_time(path) for path in sorted(_data_files(probe, roots))},
         "survey": survey.model_dump(mode="json", include=set(FACTS)),
-        "perftune": [_sha256(path) for path in sorted(Path(perftune.__file__).parent.rglob("*.py"))],
+        "perftune": [_sha256(path) for path in sorted(PERFTUNE.rglob("*.py"))],
         "machine": platform.machine(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,9 @@ from perftune.catalogue import find_gpus, load_catalogue
 from perftune.errors import ProbeFileError, WorkloadError
 from perftune.isolation.runner import ForkServerRunner
 from perftune.planning import plan
-from perftune.planning.traces import tracing_runner, variant_key
+from perftune.planning.trace_cache import TraceCache
+from perftune.planning.traces import tracing_runner
+from perftune.planning.variants import variant_key
 from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, OPTIMIZER, PRECISION, Candidate
 from perftune.records.device import Device
 from perftune.records.estimate import Estimate, Plan
@@ -20,7 +22,7 @@ from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
 from perftune.spec import load_probe
 
-TINY = Path(__file__).parents[1] / "trials" / "workloads" / "tiny.py"
+TINY = Path(__file__).parents[1] / "workloads" / "tiny.py"
 PROBE = """
 config:
   model_type: llama
@@ -185,6 +187,16 @@ def test_flash_attention_is_a_matter_of_the_gpu() -> None:
     assert variant_key(candidate, new) != variant_key(candidate, old)
     eager = candidate.replace(attn_implementation="eager")
     assert variant_key(eager, new) == variant_key(eager, old)
+
+
+def test_a_plan_that_was_made_before_traces_nothing(probe: ProbeSpec, runner: Counting, tmp_path: Path) -> None:
+    one_variant = {PRECISION: ("fp32",), CHECKPOINTING: (False,), OPTIMIZER: ("adamw_torch",)}
+    probe = probe.model_copy(update={"knobs": one_variant})
+    first = plan(probe, gpus("t4"), runner=runner, cache=TraceCache(tmp_path))
+    assert len(runner.asked) == 1
+    again = plan(probe, gpus("t4"), runner=runner, cache=TraceCache(tmp_path))
+    assert runner.asked == []
+    assert again.estimates == first.estimates
 
 
 def test_a_loss_that_grows_with_accumulation_holds_the_micro_batch(tmp_path: Path, runner: Counting) -> None:

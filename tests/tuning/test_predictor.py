@@ -25,7 +25,7 @@ def predictor(device: Device = CPU) -> Predictor:
 
 
 def other(wanted: VariantKey, traced: dict[VariantKey, str], device: Device = CPU) -> Predicted:
-    """Of the user's own candidate, as if it were of another variant; products of the traced ones are in these dtypes."""
+    """Of the user's own candidate, as of another variant; by the dtype of products in those that were traced."""
     variants = {key: with_work(dtype, 1e12) for key, dtype in traced.items()}
     candidate = BASE.replace(precision="bf16" if wanted.is_half else "fp32")
     (found,) = predictor(device).of_others(wanted, [candidate], variants)
