@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer
+from transformers import Trainer, set_seed
 
 from perftune.devices import TrainingDevice
 from perftune.errors import WorkloadError
@@ -187,6 +187,7 @@ def measure(
         device.cap(request.memory_limit_bytes)
     begun = time.perf_counter()
     args = training_arguments(request.arguments, directory, request.device)
+    set_seed(args.seed)  # a model that starts from random weights has the same in every process
     trainer = build_trainer(request.workload, args, request.attn_implementation)
     build_seconds = time.perf_counter() - begun
     if request.without_dropout:

@@ -61,6 +61,9 @@ class GradientCheck(Record):
     """Of the relative difference of each group; where `is_exact` is false, of the norm of the whole."""
     is_exact: bool
     """Direction and size were compared; else only the size: samples or random numbers were not seen to be the same."""
+    is_split: bool = False
+    """It passed though they differ by more than rounding: micro-batches are averaged one by one, and the step is split
+    into another number of them."""
     passed: bool
     message: str
     """One sentence for the user."""

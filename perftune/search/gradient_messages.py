@@ -24,9 +24,10 @@ def message(check: GradientCheck, candidate: GradientSketch, reference: Gradient
     if not check.is_exact:
         return _inexact(check, candidate, reference)
     if check.passed:
+        nearly, why = ("nearly ", SPLIT) if check.is_split else ("", "")
         return (
-            f"{IT} is that of your own arguments: {check.worst.relative_difference:.1g} of its length apart in "
-            f"{check.worst.name}, where it is most; {check.tolerance:g} is allowed"
+            f"{IT} is {nearly}that of your own arguments: {check.worst.relative_difference:.1g} of its length apart in "
+            f"{check.worst.name}, where it is most; {check.tolerance:g} is allowed{why}"
         )
     differ = [group for group in check.groups if not group.passed]
     everywhere = _is_everywhere(check, reference)

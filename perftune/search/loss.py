@@ -1,17 +1,20 @@
 """Runs on the same data with the same seed to the answer whether one's loss follows the other's. Pure."""
 
-import math
 from collections.abc import Sequence
-from statistics import mean, median, stdev
+from statistics import mean, median
 
+from perftune.intervals import series_interval
 from perftune.records.gradients import GradientCheck
 from perftune.records.recommendation import Interval, LossCheck
 from perftune.records.trial import Trial
 from perftune.search.gradients import compare_gradients
-from perftune.statistics import t_975
 
 Series = Sequence[float]
 """The loss of consecutive optimizer steps, from the first on."""
+CONFIDENCE, NUM_LOOKS = 0.95, 2
+"""A check that is undecided is made once more, with more steps; together the two looks have this confidence."""
+FEWEST = 3
+"""Differences of which there is an interval: neighbours are alike, and how much so is estimated too."""
 NUM_FIRST, ONE_SCALE = 3, (0.75, 1.33)
 """First steps whose losses are on one scale when the median of their ratios lies between these: dropout moves a first
 loss by some per cent, one more accumulation step doubles it."""
@@ -34,7 +37,7 @@ def compare_losses(candidate: Trial, reference: Trial, tolerance: float) -> Loss
     """Whether the loss and the first gradient of a candidate follow those of the reference; see `compare_series`.
 
     Raises:
-        ValueError: one of the two did not complete, or fewer than four steps are common.
+        ValueError: one of the two did not complete, or fewer than five steps are common.
     """
     ours, theirs = candidate.measurement, reference.measurement
     if ours is None or theirs is None:
@@ -55,31 +58,26 @@ def compare_series(pairs: Sequence[tuple[Series, Series]], tolerance: float, tri
         trials: numbers of candidate and reference, for the record.
 
     Raises:
-        ValueError: fewer than four steps are common.
+        ValueError: fewer than five steps are common.
     """
     num_steps = min((len(series) for pair in pairs for series in pair), default=0)
     each = [relative_differences(ours[:num_steps], theirs[:num_steps]) for ours, theirs in pairs]
     differences = [mean(at_step) for at_step in zip(*each, strict=True)]
-    if len(differences) < 2:
+    if len(differences) < FEWEST:
         raise ValueError("too few steps to compare losses")
-    interval, scale = _interval(differences), another_scale(pairs)
+    value, low, high = series_interval(differences, CONFIDENCE, NUM_LOOKS)
+    scale = another_scale(pairs)
     return _told(
         LossCheck(
             num_steps=num_steps,
-            relative_difference=interval,
+            relative_difference=Interval(value=value, low=low, high=high, confidence=CONFIDENCE),
             tolerance=tolerance,
-            passed=scale is None and interval.high <= tolerance,
-            is_lower=scale is None and interval.high < -tolerance,
+            passed=scale is None and high <= tolerance,
+            is_lower=scale is None and high < -tolerance,
             scale=scale,
             trials=trials,
         )
     )
-
-
-def _interval(differences: Series) -> Interval:
-    centre = mean(differences)
-    half = t_975(len(differences) - 1) * stdev(differences) / math.sqrt(len(differences))
-    return Interval(value=centre, low=centre - half, high=centre + half)
 
 
 def with_gradients(check: LossCheck, gradients: GradientCheck | None) -> LossCheck:

@@ -5,7 +5,13 @@ import math
 import pytest
 
 from perftune.records.gradients import GradientSketch, GroupSketch
-from perftune.search.gradients import RANDOM_TOLERANCE, TOLERANCES, compare_gradients, is_hidden_by_chance
+from perftune.search.gradients import (
+    RANDOM_TOLERANCE,
+    SPLIT_TOLERANCE,
+    TOLERANCES,
+    compare_gradients,
+    is_hidden_by_chance,
+)
 
 
 def group(name: str, *projection: float, num_parameters: int = 100) -> GroupSketch:
@@ -150,6 +156,35 @@ def test_a_group_without_gradient_that_only_one_has_is_no_difference() -> None:
     check = compare_gradients(sketch(*scaled(2.0, ENCODER, HEAD), group("pooler", 0.0, 0.0)), REFERENCE)
     assert check is not None
     assert check.message.endswith("in every group")
+
+
+@pytest.mark.parametrize(
+    ("apart", "factor", "steps", "passes"),
+    [
+        (0.19, 1.0, 2, True),
+        (0.21, 1.0, 2, False),
+        (0.19, 1.0, 1, False),
+        (0.0, 1.04, 2, True),
+        (0.0, 1.06, 2, False),
+        (0.0, 0.96, 2, True),
+        (0.0, 0.94, 2, False),
+    ],
+)
+def test_micro_batches_that_are_averaged_one_by_one_may_move_it_a_little(
+    apart: float, factor: float, steps: int, passes: bool
+) -> None:
+    (encoder,), (head,) = (
+        scaled(factor, group("encoder.layer.*", 3.0 - 4 * apart, 4.0 + 3 * apart)),
+        scaled(factor, HEAD),
+    )
+    check = compare_gradients(sketch(encoder, head, num_micro_batches=steps), REFERENCE)
+    assert check is not None
+    assert check.passed is check.is_split is passes
+    assert check.is_exact
+    assert check.tolerance == (SPLIT_TOLERANCE if passes else 1e-3)
+    said = "is nearly that of your own arguments" if passes else "of your own arguments in"
+    assert said in check.message
+    assert ("it hangs on how the step is split" in check.message) is (passes or (apart > 0 and steps == 2))
 
 
 def test_two_factors_are_not_one() -> None:
