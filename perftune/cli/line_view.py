@@ -1,6 +1,7 @@
 """Trials to plain lines, one per finished trial, for logs and pipes: no control codes, nothing redrawn."""
 
 from collections.abc import Sequence
+
 from perftune.cli.trial_text import trial_line
 from perftune.records.study import Study
 from perftune.records.trial import Heartbeat, Trial, TrialRequest

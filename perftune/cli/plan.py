@@ -4,7 +4,6 @@ import sys
 from argparse import ArgumentError
 from pathlib import Path
 
-from perftune.cli import options
 from perftune.cli.options import AddVerb, verb_parser, whole_number
 
 PIPE_WIDTH = 140

@@ -5,7 +5,6 @@ from argparse import BooleanOptionalAction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perftune.cli import options
 from perftune.cli.console import show
 from perftune.cli.options import AddVerb, number_of_minutes, verb_parser, whole_number
 from perftune.errors import Interrupted

@@ -15,9 +15,6 @@ from perftune.cli import main, plan, probe
 from perftune.errors import NoCandidateError, OutputExistsError
 from perftune.plan.sharding import SHARDINGS
 from perftune.records.study import Study
-from perftune.cli.line_view import LineView
-from perftune.cli.live_view import LiveView
-from perftune.records.trial import Heartbeat, Purpose, TrialRequest, WorkloadSource
 from perftune.search import STRATEGIES as SEARCHES
 from perftune.spec import load_probe, template
 from perftune.tuning.run_folder import run_folder
