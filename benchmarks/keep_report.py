@@ -7,8 +7,10 @@ import argparse
 from pathlib import Path
 
 from perftune.emit import training_args_json, training_args_yaml
-from perftune.records.study import Study, load_study, save_study, write_atomically
-from perftune.renderers import html, markdown
+from perftune.files import write_atomically
+from perftune.records.study import Study
+from perftune.reports import html, markdown, study_document
+from perftune.tuning.study_file import load_study, save_study
 
 
 def relative(study: Study) -> Study:
@@ -26,8 +28,9 @@ def keep(run: Path, report: Path) -> None:
     save_study(study, report / "study.json")
     write_atomically(report / "training_args.yaml", training_args_yaml(study))
     write_atomically(report / "training_args.json", training_args_json(study))
-    write_atomically(report / "report.md", markdown.render(study))
-    write_atomically(report / "report.html", html.render(study))
+    document = study_document(study)
+    write_atomically(report / "report.md", markdown.render(document))
+    write_atomically(report / "report.html", html.render(document))
 
 
 def main() -> None:

@@ -13,13 +13,13 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from perftune.devices import training_device
+from perftune.measuring.heartbeat import HeartbeatFile
+from perftune.measuring.meter import StepMeter
+from perftune.measuring.probed_trainer import watch
+from perftune.measuring.session import Session
 from perftune.records.candidate import Candidate
 from perftune.records.trial import Purpose, StopRule, TrialRequest, WorkloadSource
 from perftune.statistics import median_interval
-from perftune.trials.heartbeat import HeartbeatFile
-from perftune.trials.meter import StepMeter
-from perftune.trials.probed_trainer import watch
-from perftune.trials.session import Session
 
 NUM_PAIRS, NUM_WARMUP_STEPS = 120, 20
 STEPS_OF_A_TURN = 10

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from perftune.devices.catalogue import find_gpus, load_catalogue
+from perftune.catalogue import find_gpus, load_catalogue
+from perftune.planning import plan
 from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, OPTIMIZER, PRECISION
 from perftune.records.estimate import Plan
 from perftune.spec import load_probe
-from perftune.tuner.planning import plan
 from perftune.units import GIB
 
 LLAMA = {"model_type": "llama", "vocab_size": 128256, "num_key_value_heads": 8, "max_position_embeddings": 8192}

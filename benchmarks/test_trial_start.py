@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from perftune.trials.connection import Connection
-from perftune.trials.protocol import PRELOAD, SERVER_ENVIRONMENT, ForkRequest
+from perftune.isolation.connection import Connection
+from perftune.isolation.protocol import PRELOAD, SERVER_ENVIRONMENT, ForkRequest
 
 NUM_PAIRS = 5
 NUMBERS = itertools.count(1)

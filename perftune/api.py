@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from perftune.planning import TraceCache
 from perftune.records.probe import ProbeSpec
 from perftune.records.study import Study
 from perftune.spec import load_probe, probe_from_python
-from perftune.tuner import Observer, probe_study
-from perftune.tuner.run_folder import run_folder, with_budget
+from perftune.tuning import Observer, probe_study
+from perftune.tuning.run_folder import run_folder, with_budget
 
 
 def probe(
@@ -47,7 +48,15 @@ def probe(
     """
     spec = with_budget(_spec(path, build, args, options), trials, minutes)
     folder = run_folder(spec, strategy=strategy, out=None if out is None else Path(out), force=force)
-    return probe_study(spec, folder.directory, strategy=strategy, observer=observer, force=force, prior=prior)
+    return probe_study(
+        spec,
+        folder.directory,
+        strategy=strategy,
+        observer=observer,
+        force=force,
+        prior=prior,
+        cache=TraceCache.of_user(),
+    )
 
 
 def _spec(path: str | Path | None, build: Callable[..., Any] | str | None, args: Any, options: Any) -> ProbeSpec:

@@ -27,11 +27,16 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
         raise ValueError("no values")
     ordered = sorted(values)
     n = len(ordered)
-    rank, outside = 0, 2 * 0.5**n
-    while rank + 1 < n / 2 and outside + 2 * math.comb(n, rank + 1) * 0.5**n <= 1 - confidence:
+    rank, outside = 0, _both_tails(n, 0)
+    while outside + _both_tails(n, rank + 1) <= 1 - confidence:
         rank += 1
-        outside += 2 * math.comb(n, rank) * 0.5**n
+        outside += _both_tails(n, rank)
     return median(ordered), ordered[rank], ordered[n - 1 - rank]
+
+
+def _both_tails(n: int, rank: int) -> float:
+    """How probable it is that exactly so many of n values are on one side of their median, on either side."""
+    return 2 * math.comb(n, rank) / 2**n
 
 
 def paired_ratio(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
@@ -63,9 +68,9 @@ def num_warmup_steps(step_seconds: Sequence[float]) -> int:
     A leading step is warm-up while it exceeds the later median by three spreads (median absolute deviation, at
     least 2 % of the median). At most half of the steps: a run that never settles has no steady state to find.
     """
-    n = len(step_seconds)
-    if n < 2:
+    if not step_seconds:
         return 0
+    n = len(step_seconds)
     later = step_seconds[n // 2 :]
     centre = median(later)
     spread = max(_MAD_TO_SIGMA * median(abs(value - centre) for value in later), 0.02 * centre)

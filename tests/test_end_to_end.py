@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import HfArgumentParser, TrainingArguments
 
-from perftune.records.study import load_study
+from perftune.tuning.study_file import load_study
 
 PROBE = [sys.executable, "-m", "perftune", "probe", "model.yaml", "--trials", "10", "--minutes", "2"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": ""}

@@ -5,16 +5,27 @@ from pathlib import Path
 import pytest
 
 from perftune.emit import training_args_json, training_args_yaml
-from perftune.records.study import load_study
-from perftune.renderers import html, markdown
+from perftune.records.study import Study
+from perftune.reports import html, markdown, study_document
+from perftune.tuning.study_file import load_study
 
 FOLDER = Path(__file__).parents[1] / "reports"
 REPORTS = sorted(path.parent for path in FOLDER.glob("*/study.json"))
+
+
+def report_md(study: Study) -> str:
+    return markdown.render(study_document(study))
+
+
+def report_html(study: Study) -> str:
+    return html.render(study_document(study))
+
+
 RENDERED = {
     "training_args.yaml": training_args_yaml,
     "training_args.json": training_args_json,
-    "report.md": markdown.render,
-    "report.html": html.render,
+    "report.md": report_md,
+    "report.html": report_html,
 }
 
 

@@ -4,8 +4,9 @@ import math
 import random
 
 import pytest
+from scipy import stats
 
-from perftune.statistics import median_interval, num_warmup_steps, paired_ratio
+from perftune.statistics import median_interval, num_warmup_steps, paired_ratio, t_975
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,42 @@ from perftune.statistics import median_interval, num_warmup_steps, paired_ratio
 )
 def test_median_interval(values: list[float], expected: tuple[float, float, float]) -> None:
     assert median_interval(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("n", "low", "high"),
+    # Ranks of the order statistics, from 1 (Conover, table A3, n to 20; beyond it the normal approximation gives them:
+    # (n - 1.96 √n) / 2 and (n + 1.96 √n) / 2 + 1, rounded outwards where it is not near a whole number).
+    [
+        (5, 1, 5),
+        (8, 1, 8),
+        (12, 3, 10),
+        (15, 4, 12),
+        (17, 5, 13),
+        (20, 6, 15),
+        (25, 8, 18),
+        (100, 40, 61),
+        (2000, 956, 1045),
+    ],
+)
+def test_ranks_of_the_median_interval(n: int, low: int, high: int) -> None:
+    assert median_interval([float(rank) for rank in range(1, n + 1)]) == ((n + 1) / 2, low, high)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "low"),
+    [
+        # Of six values: 1 - 2/64, 1 - (2 + 12)/64 and 1 - (2 + 12 + 30)/64 are reached to the last bit.
+        (62 / 64, 1), (62 / 64 - 0.001, 1), (50 / 64 + 0.001, 1), (50 / 64, 2), (20 / 64 + 0.001, 2), (20 / 64, 3), (0.0, 3),
+    ],
+)  # fmt: skip
+def test_less_confidence_is_a_narrower_interval(confidence: float, low: int) -> None:
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], confidence) == (3.5, low, 7 - low)
+
+
+def test_an_interval_needs_values() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        median_interval([])
 
 
 def test_median_interval_covers_as_often_as_it_says() -> None:
@@ -44,7 +81,23 @@ def test_one_pair_says_nothing_of_its_spread() -> None:
     assert paired_ratio([(3.0, 2.0)]) == (pytest.approx(1.5), 0.0, math.inf)
 
 
-@pytest.mark.parametrize("pairs", [[], [(0.0, 1.0)], [(1.0, -1.0)]])
+def test_values_below_one_are_values() -> None:
+    assert paired_ratio([(0.5, 0.25), (0.1, 0.05)])[0] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("degrees", range(1, 31))
+def test_quantiles_are_those_of_students_t(degrees: int) -> None:
+    assert t_975(degrees) == pytest.approx(float(stats.t.ppf(0.975, degrees)), abs=5.01e-4)
+
+
+def test_beyond_the_table_the_normal_quantile_is_near() -> None:
+    assert t_975(31) == t_975(10**6) == pytest.approx(float(stats.norm.ppf(0.975)), abs=5e-3)
+    assert t_975(31) == pytest.approx(float(stats.t.ppf(0.975, 31)), rel=0.04)
+
+
+@pytest.mark.parametrize(
+    "pairs", [[], [(0.0, 1.0)], [(1.0, 0.0)], [(1.0, -0.5)], [(-0.5, 1.0)], [(2.0, 1.0), (0.0, 1.0)]]
+)
 def test_a_ratio_needs_positive_values(pairs: list[tuple[float, float]]) -> None:
     with pytest.raises(ValueError, match="positive"):
         paired_ratio(pairs)
@@ -60,6 +113,16 @@ def test_a_ratio_needs_positive_values(pairs: list[tuple[float, float]]) -> None
         ([1.0, 1.0, 1.0, 1.0], 0),
         ([1.0, 5.0, 1.0, 1.0, 1.0, 1.0], 0),
         ([4.0, 4.0, 4.0, 4.0, 4.0, 1.0], 0),
+        # At most half, though the later half begins slowly as well.
+        ([9.0, 9.0, 9.0, 9.0, 1.0, 1.0], 3),
+        # Three spreads of at least 2 % of the median: from 1.06 on, and from 2.12 on.
+        ([1.0 + 3 * 0.02, 1.0, 1.0, 1.0], 0),
+        ([1.063, 1.0, 1.0, 1.0], 1),
+        ([2.1, 2.0, 2.0, 2.0], 0),
+        ([2.13, 2.0, 2.0, 2.0], 1),
+        # The later half's median absolute deviation is 0.1, its spread 0.14826: from 1.445 on.
+        ([1.44, 1.0, 1.0, 0.9, 1.0, 1.1], 0),
+        ([1.46, 1.0, 1.0, 0.9, 1.0, 1.1], 1),
     ],
 )
 def test_warmup_is_found(steps: list[float], expected: int) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.search.drift import drift
+from perftune.files import write_atomically
 from perftune.records.base import Record, Setting
 from perftune.records.candidate import MICRO_BATCH, Candidate, Knob, Space
 from perftune.records.device import Device, Versions
-from perftune.records.study import write_atomically
 from perftune.records.summary import step_interval
 from perftune.records.trial import Steps, Trial
 
@@ -100,7 +100,7 @@ def _drop(name: str, values: list[Setting], base: Candidate) -> None:
 
 def shuffled(space: Space, repeat: int) -> list[Candidate]:
     """Every candidate once, in another order for every repeat."""
-    candidates = space.candidates()
+    candidates = list(space.candidates())
     random.Random(repeat).shuffle(candidates)
     return candidates
 

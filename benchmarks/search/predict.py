@@ -7,16 +7,17 @@ each precision reaches was not measured where the landscapes were recorded, so o
 """
 
 import argparse
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.search.landscape import Landscape, read, write
 from benchmarks.search.record import survey_request
+from perftune.isolation.runner import ForkServerRunner
+from perftune.planning.traces import tracing_runner
 from perftune.spec import load_probe
-from perftune.trials.runner import ForkServerRunner
-from perftune.tuner.prior import trace_prior
-from perftune.tuner.traces import tracing_runner
+from perftune.tuning.prior import PriorTracer
 
 PROBES = Path(__file__).parents[2] / "probes"
 
@@ -30,9 +31,10 @@ def with_prior(landscape: Landscape, runner: ForkServerRunner) -> Landscape:
     probe = load_probe(PROBES / f"{landscape.workload}.yaml")
     survey = runner.survey(survey_request(probe).model_copy(update={"weightless": True}))
     survey = survey.model_copy(update={"device": landscape.device, "flops_per_second": {}})
-    prior = trace_prior(probe, survey, landscape.space, runner, clock=lambda: 0.0)  # takes the time that it needs
-    if isinstance(prior, str):
-        raise SystemExit(f"{landscape.workload}: {prior}")
+    tracer = PriorTracer(probe, survey, landscape.space, runner)
+    prior = tracer.run(math.inf)
+    if prior is None:
+        raise SystemExit(f"{landscape.workload}: {tracer.failure}")
     return landscape.model_copy(update={"space": landscape.space.model_copy(update={"prior": prior})})
 
 

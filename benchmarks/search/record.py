@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.search.landscape import Landscape, compact, next_to_record, read, shrink, write
+from perftune.isolation.runner import ForkServerRunner
 from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, Candidate, Knob, Space
 from perftune.records.probe import ProbeSpec
 from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trial import Purpose, StopRule, TrialRequest, WorkloadSource
 from perftune.search import build_space
 from perftune.spec import load_probe
-from perftune.trials.runner import ForkServerRunner
 
 STOP = StopRule(min_steps=3, max_steps=6, max_seconds=3.0, relative_half_width=0.03)
 

@@ -24,6 +24,8 @@ from benchmarks.search.compare import GOAL, OBJECTIVE
 from benchmarks.search.landscape import Landscape, Truth, complete, read
 from benchmarks.search.record import survey_request
 from benchmarks.search.replay import Replay
+from perftune.isolation.runner import ForkServerRunner
+from perftune.planning.traces import tracing_runner
 from perftune.records.candidate import Space
 from perftune.records.probe import ProbeSpec
 from perftune.records.study import Study
@@ -34,13 +36,13 @@ from perftune.search import ModelSearch, build_space, leader
 from perftune.search.strategy import OUT_OF_MEMORY
 from perftune.spec import load_probe
 from perftune.statistics import paired_ratio
-from perftune.trials.runner import ForkServerRunner
-from perftune.tuner.prior import trace_prior
-from perftune.tuner.requests import trial_request
-from perftune.tuner.traces import tracing_runner
+from perftune.tuning.prior import PriorTracer
+from perftune.tuning.requests import trial_request
 
 MOST_TRIALS = 40
 NUM_PAIRS = 3
+TRACE_SECONDS = 60.0
+"""For the traces of a real search."""
 SHARES = (1.0, 0.7, 0.5)
 """Of the candidates, those that fit."""
 ROOM = 1.25
@@ -159,13 +161,13 @@ def real(paths: Sequence[Path]) -> str:
         with tempfile.TemporaryDirectory() as name, tracing_runner(Path(name)) as runner:
             survey = runner.survey(survey_request(probe))
             space = build_space(probe, survey)
-            prior = trace_prior(probe, survey, space, runner)
-            assert not isinstance(prior, str), prior
             first = runner.run(trial_request(_study(probe, survey, space), space.base, Purpose.SEARCH, 0))
             assert first.measurement is not None, first
             tight = int(ROOM * first.measurement.memory.peak_bytes / (1 - space.headroom))
             for what, limit in (("as named", space.memory_limit_bytes), ("tight", tight)):
                 limited = space.model_copy(update={"memory_limit_bytes": limit})
+                prior = PriorTracer(probe, survey, limited, runner).run(TRACE_SECONDS)
+                assert prior is not None, limited
                 both = [
                     search_for_real(_study(probe, survey, each), runner)
                     for each in (limited, limited.model_copy(update={"prior": prior}))

@@ -15,15 +15,15 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.tuned.finders import auto_find_batch_size, lightning_power_scaler
+from perftune.isolation.runner import ForkServerRunner
 from perftune.records.candidate import MICRO_BATCH, PRECISION, Candidate
 from perftune.records.study import Study
 from perftune.records.summary import samples_per_second, step_speedup
 from perftune.records.trial import Outcome, Purpose, Trial
 from perftune.spec import load_probe
 from perftune.statistics import paired_ratio
-from perftune.trials.runner import ForkServerRunner
-from perftune.tuner import probe_study
-from perftune.tuner.requests import trial_request
+from perftune.tuning import probe_study
+from perftune.tuning.requests import trial_request
 
 PROBES = Path(__file__).parents[2] / "probes"
 ROUNDS = 4

@@ -19,20 +19,19 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from perftune.isolation.protocol import PRELOAD_TO_TRACE
+from perftune.isolation.runner import ForkServerRunner
 from perftune.plan.memory import allocated_peak
 from perftune.plan.program import build_program
 from perftune.plan.tapes import constant
 from perftune.records.candidate import MICRO_BATCH
 from perftune.records.survey import SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
-from perftune.spec import load_probe
-from perftune.trials.arguments import training_arguments
-from perftune.trials.protocol import PRELOAD_TO_TRACE
-from perftune.trials.runner import ForkServerRunner
-from perftune.trials.workload import build_trainer
-from perftune.trials.worst_batch import Source, train_source
-from perftune.tuner.requests import workload_source
+from perftune.spec import load_probe, workload_source
 from perftune.units import MIB
+from perftune.workloads.arguments import training_arguments
+from perftune.workloads.loading import build_trainer
+from perftune.workloads.worst_batch import Source, train_source
 
 PROBES = Path(__file__).parents[2] / "probes"
 MICRO_STEPS = 2

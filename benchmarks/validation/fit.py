@@ -24,14 +24,14 @@ from benchmarks.validation.predict import gpu_of, grouped, has_flash, precision,
 from benchmarks.validation.rows import Row, load_rows, usable
 from benchmarks.validation.score import Errors, summary
 from benchmarks.validation.tables import table
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
+from perftune.isolation.protocol import PRELOAD_TO_TRACE
+from perftune.isolation.runner import ForkServerRunner
 from perftune.plan.calibration import TimeConstants
 from perftune.plan.estimate import Variant
 from perftune.plan.roofline import MicroStep, Roofline, Seconds, micro_step, optimizer_step
 from perftune.plan.tapes import Floats, Work
 from perftune.records.gpu import Gpu
-from perftune.trials.protocol import PRELOAD_TO_TRACE
-from perftune.trials.runner import ForkServerRunner
 
 LARGE_ERROR = 0.05
 """Of a logarithm: up to here errors count by their square, beyond evenly."""

@@ -13,8 +13,10 @@ from typing import Any
 
 from benchmarks.validation.rows import Row, is_in_trainer, load_rows, usable
 from benchmarks.validation.score import Predicted
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.errors import PerftuneError
+from perftune.isolation.protocol import PRELOAD_TO_TRACE
+from perftune.isolation.runner import ForkServerRunner
 from perftune.plan.calibration import CONTEXT_BYTES
 from perftune.plan.estimate import Setup, Variant, estimate
 from perftune.plan.tapes import DifferentTapesError
@@ -22,8 +24,6 @@ from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, OPTIMIZER, PR
 from perftune.records.gpu import Gpu
 from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import WorkloadSource
-from perftune.trials.protocol import PRELOAD_TO_TRACE
-from perftune.trials.runner import ForkServerRunner
 
 FOLDER = Path(__file__).parent
 WORKLOAD = f"{FOLDER / 'workload.py'}:build"

@@ -24,7 +24,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 from benchmarks.validation.models import MODELS
 from benchmarks.validation.rows import Row, is_in_trainer
 from perftune.records.candidate import CHECKPOINTING
-from perftune.trials.arguments import installed_name
+from perftune.workloads.arguments import installed_name
 
 ROW_VARIABLE = "PERFTUNE_VALIDATION_ROW"
 NUM_SAMPLES = 2**20

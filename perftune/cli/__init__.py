@@ -1,84 +1,90 @@
 """Arguments of the command line to an exit code: the one place where perftune prints an error and ends."""
 
 import os
-import tempfile
-import traceback
+import sys
+from argparse import ArgumentError, ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from perftune import __version__
-from perftune.cli.gpus import gpus
-from perftune.cli.init import init
-from perftune.cli.plan import plan
-from perftune.cli.probe import probe
-from perftune.cli.schema import schema
+from perftune.cli import gpus, init, plan, probe, schema
 from perftune.errors import Interrupted, PerftuneError
 
 DEBUG = "PERFTUNE_DEBUG"
 
-app = typer.Typer(
-    name="perftune",
-    help="Find the fastest TrainingArguments that fit, by measuring your own Trainer on the device at hand.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command()(gpus)
-app.command()(init)
-app.command()(probe)
-app.command()(plan)
-app.command()(schema)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"perftune {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Find the fastest TrainingArguments that fit, by measuring your own Trainer on the device at hand."""
+VERBS = (gpus, init, probe, plan, schema)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0, that of the PerftuneError, 130 after Ctrl-C, or 1 for what nobody foresaw.
+        The exit code: 0, that of the PerftuneError, 2 for wrong options, 130 after Ctrl-C, 1 for what nobody foresaw.
     """
     try:
-        # Wrong options and --help are shown by typer itself, which then exits.
-        app(args=arguments, prog_name="perftune")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except SystemExit as end:  # argparse, after --help, --version and options that are wrong
+        return end.code if isinstance(end.code, int) else 1
     except PerftuneError as error:
         return _failed(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _failed("interrupted", Interrupted.exit_code)
+    except BrokenPipeError:
+        return _unread()
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
         return _unforeseen(error)
     return 0
 
 
+def _run(arguments: Sequence[str]) -> None:
+    parser = ArgumentParser(
+        prog="perftune",
+        description="Find the fastest TrainingArguments that fit, by measuring your own Trainer on the device at hand.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"perftune {__version__}", help="Print the version.")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for verb in VERBS:
+        verb.declare(verbs.add_parser)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    if arguments[0] not in verbs.choices:
+        parser.parse_args(arguments)  # --help, --version and most of what is no command end here
+        parser.error(f"{arguments[0]} is no command")
+    own = verbs.choices[arguments[0]]
+    # Intermixed: `gpus t4 --json l4` is both of them. A parser of verbs cannot do that, so the verb's own is asked.
+    options = vars(own.parse_intermixed_args(arguments[1:]))
+    try:
+        options.pop("run")(**options)
+    except ArgumentError as error:
+        own.error(str(error))
+
+
 def _failed(message: str, exit_code: int) -> int:
     if os.environ.get(DEBUG) == "1":
+        import traceback
+
         traceback.print_exc()
-    typer.echo(f"perftune: {message}", err=True)
+    print(f"perftune: {message}", file=sys.stderr)
     return exit_code
+
+
+def _unread() -> int:
+    """Whoever read the output, such as ``head``, has gone: the rest goes nowhere, and Python's last flush with it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _unforeseen(error: Exception) -> int:
     said = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if os.environ.get(DEBUG) == "1":
         return _failed(said, PerftuneError.exit_code)
+    # Not above: `perftune --help` does without them.
+    import tempfile
+    import traceback
+
     descriptor, name = tempfile.mkstemp(prefix="perftune-", suffix=".log", text=True)
     os.close(descriptor)
     Path(name).write_text("".join(traceback.format_exception(error)), encoding="utf-8")

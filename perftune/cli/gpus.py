@@ -1,11 +1,9 @@
 """``perftune gpus``: the GPUs that perftune knows by name, and where each of their numbers is from."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from perftune.cli.options import AddVerb, verb_parser
 from perftune.units import format_bytes
 
 if TYPE_CHECKING:
@@ -17,32 +15,41 @@ HEADINGS = ("name", "memory GiB", "GB/s", *COLUMNS, "link")
 UNKNOWN = "–"
 
 
-def gpus(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(help="Show every number of these, and its source: t4, h100-sxm, … or all.", show_default=False),
-    ] = None,
-    catalogue: Annotated[
-        Path | None, typer.Option(help="A YAML file with GPUs of your own, of the form of perftune/devices/gpus.yaml.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of GPUs, everything about each.")] = False,
-) -> None:
-    """List the GPUs that perftune knows by name: what they can do at most, as their makers say.
+def declare(add_verb: AddVerb) -> None:
+    """Add the verb to the command line."""
+    text = "List the GPUs that perftune knows by name: what they can do at most, as their makers say."
+    parser = verb_parser(add_verb, gpus, "gpus", text)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="Show every number of these, and its source: t4, h100-sxm, … or all."
+    )
+    parser.add_argument(
+        "--catalogue", type=Path, metavar="FILE",
+        help="A YAML file with GPUs of your own, of the form of perftune/catalogue/gpus.yaml.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", dest="as_json", action="store_true", help="Print JSON: a list of GPUs, everything about each."
+    )
+
+
+def gpus(names: list[str], catalogue: Path | None, as_json: bool) -> None:
+    """List them, or say all about those that are named.
 
     Raises:
         DeviceError: a name is not known or not clear, or the file is wrong.
     """
-    # Not above: `perftune --help` does without pydantic.
-    from perftune.devices.catalogue import ALL, find_gpus, load_catalogue
+    # Not above: `perftune --help` does without them.
+    import json
+
+    from perftune.catalogue import ALL, find_gpus, load_catalogue
 
     known = load_catalogue(catalogue)
     chosen = find_gpus(names or [ALL], known)
     if as_json:
-        typer.echo(json.dumps([gpu.model_dump(mode="json") for gpu in chosen], indent=2, ensure_ascii=False))
+        print(json.dumps([gpu.model_dump(mode="json") for gpu in chosen], indent=2, ensure_ascii=False))
     elif names:
-        typer.echo("\n\n".join(_described(gpu) for gpu in chosen))
+        print("\n\n".join(_described(gpu) for gpu in chosen))
     else:
-        typer.echo(_table(chosen))
+        print(_table(chosen))
 
 
 def _table(chosen: "list[Gpu]") -> str:

@@ -1,17 +1,22 @@
 """``perftune init``: a first probe file, commented."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from perftune.cli.options import AddVerb, verb_parser
 from perftune.errors import OutputExistsError, PerftuneError
 
 
-def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("model.yaml"),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
-) -> None:
+def declare(add_verb: AddVerb) -> None:
+    """Add the verb to the command line."""
+    text = "Write a commented probe file that runs as it stands, to start from."
+    parser = verb_parser(add_verb, init, "init", text)
+    parser.add_argument(
+        "path", nargs="?", type=Path, metavar="PATH", default=Path("model.yaml"), help="The file to write. (model.yaml)"
+    )
+    parser.add_argument("--force", action="store_true", help="Overwrite the file if it is there.")
+
+
+def init(path: Path, force: bool = False) -> None:
     """Write a commented probe file that runs as it stands, to start from.
 
     Raises:
@@ -30,7 +35,7 @@ def init(
         raise PerftuneError(f"{path} cannot be written: {error.strerror}. Name another place.") from error
     if taken is not None:
         raise OutputExistsError(taken)
-    typer.echo(
+    print(
         f"Wrote {path}. It runs as it stands, on a tiny model and made-up data:\n\n    perftune probe {path}\n\n"
         "Then put your own model and data in, or your own code with `build: train.py:build`; the file says how."
     )

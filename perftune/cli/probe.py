@@ -1,70 +1,86 @@
 """``perftune probe``: a probe file to a run folder with the answer, and what to say on the way."""
 
-import json
 import sys
-from contextlib import AbstractContextManager, nullcontext
-from enum import Enum
+from argparse import BooleanOptionalAction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from perftune.cli.shown import show
+from perftune.cli.console import show
+from perftune.cli.options import AddVerb, number_of_minutes, verb_parser, whole_number
 from perftune.errors import Interrupted
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from perftune.records.study import Study
-    from perftune.tuner import Observer
+    from perftune.tuning import Observer
 
 
 PIPE_WIDTH = 120
 """Columns of the summary in a log or a pipe."""
 
 
-class StrategyName(str, Enum):
-    """Names of search strategies."""
+STRATEGIES = ("model", "tpe", "random", "grid")
+"""How candidates may be chosen."""
 
-    MODEL = "model"
-    TPE = "tpe"
-    RANDOM = "random"
-    GRID = "grid"
+
+def declare(add_verb: AddVerb) -> None:
+    """Add the verb to the command line."""
+    text = "Measure what fits, and write the fastest TrainingArguments with the proof."
+    parser = verb_parser(add_verb, probe, "probe", text)
+    parser.description = f"{text} Ctrl-C stops in order; the same command goes on from there."
+    add = parser.add_argument
+    add("path", type=Path, metavar="MODEL.yaml", help="The probe file; `perftune init` writes one.")
+    add("--out", type=Path, metavar="FOLDER", help="Folder of the run. (runs/<name>-<n>)")
+    add("--strategy", choices=STRATEGIES, default="model", help="How candidates are chosen. (%(default)s)")
+    add("--trials", type=whole_number, metavar="N", help="Instead of the probe's budget of trials.")
+    add("--minutes", type=number_of_minutes, metavar="M", help="Instead of the probe's budget of minutes.")
+    add(
+        "--prior", action=BooleanOptionalAction, default=True,
+        help="Predict from shapes what may fit, before the first trial.",
+    )  # fmt: skip
+    add("--force", action="store_true", help="Begin anew; the old folder gets another name.")
+    add("--json", dest="as_json", action="store_true", help="Print one JSON object and nothing else.")
+    add("--quiet", action="store_true", help="Say nothing while it runs.")
 
 
 def probe(
-    path: Annotated[Path, typer.Argument(metavar="MODEL.yaml", help="The probe file; `perftune init` writes one.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the run.", show_default="runs/<name>-<n>")
-    ] = None,
-    strategy: Annotated[StrategyName, typer.Option(help="How candidates are chosen.")] = StrategyName.MODEL,
-    trials: Annotated[int | None, typer.Option(min=1, help="Instead of the probe's budget of trials.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Instead of the probe's budget of minutes.")] = None,
-    prior: Annotated[
-        bool, typer.Option("--prior/--no-prior", help="Predict from shapes what may fit, before the first trial.")
-    ] = True,
-    force: Annotated[bool, typer.Option("--force", help="Begin anew; the old folder gets another name.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while it runs.")] = False,
+    path: Path,
+    out: Path | None,
+    strategy: str,
+    trials: int | None,
+    minutes: float | None,
+    prior: bool,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Measure what fits, and write the fastest TrainingArguments with the proof.
+    """Measure, write the answer, and show it.
 
-    Ctrl-C stops in order; the same command goes on from there.
+    Raises:
+        Interrupted: after Ctrl-C.
     """
-    if minutes is not None and not 0 < minutes < float("inf"):
-        raise typer.BadParameter(f"{minutes} is not a number of minutes above 0.", param_hint="--minutes")
-    # Not above: `perftune --help` does without pydantic.
+    # Not above: `perftune --help` does without them.
+    from perftune.planning import TraceCache
     from perftune.spec import load_probe
-    from perftune.tuner import probe_study
-    from perftune.tuner.run_folder import run_folder, with_budget
+    from perftune.tuning import probe_study
+    from perftune.tuning.run_folder import run_folder, with_budget
 
     spec = with_budget(load_probe(path), trials, minutes)
-    folder = run_folder(spec, strategy=strategy.value, out=out, force=force)
+    folder = run_folder(spec, strategy=strategy, out=out, force=force)
     silent = quiet or as_json
     if folder.resumed and not silent:
-        typer.echo(f"Going on with {folder.directory}, which was not finished. Begin anew with --force.")
+        print(f"Going on with {folder.directory}, which was not finished. Begin anew with --force.", flush=True)
     try:
         with _observer(silent) as observer:
             study = probe_study(
-                spec, folder.directory, strategy=strategy.value, observer=observer, force=force, prior=prior
+                spec,
+                folder.directory,
+                strategy=strategy,
+                observer=observer,
+                force=force,
+                prior=prior,
+                cache=TraceCache.of_user(),
             )
     except KeyboardInterrupt:
         raise Interrupted(_stopped(folder.directory)) from None
@@ -72,9 +88,11 @@ def probe(
 
 
 def _observer(silent: bool) -> "AbstractContextManager[Observer]":
-    from perftune.cli.lines import LineView
-    from perftune.cli.live import LiveView
-    from perftune.tuner import SilentObserver
+    from contextlib import nullcontext
+
+    from perftune.cli.line_view import LineView
+    from perftune.cli.live_view import LiveView
+    from perftune.tuning import SilentObserver
 
     if silent:
         return nullcontext(SilentObserver())
@@ -89,11 +107,13 @@ def _stopped(directory: Path) -> str:
 
 def _show(study: "Study", directory: Path, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(answer(study, directory), indent=2))
-        return
-    from perftune.renderers import terminal
+        import json
 
-    show(terminal.summary(study, directory), PIPE_WIDTH)
+        print(json.dumps(answer(study, directory), indent=2))
+        return
+    from perftune.reports import study_document, terminal
+
+    show(terminal.render(study_document(study, directory)), PIPE_WIDTH)
 
 
 def answer(study: "Study", directory: Path) -> dict[str, Any]:

@@ -1,13 +1,19 @@
 """``perftune schema``: the JSON schema of a probe file, for editors."""
 
-import json
+from perftune.cli.options import AddVerb, verb_parser
 
-import typer
+
+def declare(add_verb: AddVerb) -> None:
+    """Add the verb to the command line."""
+    text = "Print the JSON schema of a probe file, for completion and checks in an editor."
+    verb_parser(add_verb, schema, "schema", text)
 
 
 def schema() -> None:
     """Print the JSON schema of a probe file, for completion and checks in an editor."""
-    # Not above: `perftune --help` does without pydantic.
+    # Not above: `perftune --help` does without them.
+    import json
+
     from perftune.spec import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -3,6 +3,7 @@
 Nothing is imported here that imports torch; `training_device("cuda")` does when it is called.
 """
 
-from perftune.devices.training_device import Peak, TrainingDevice, training_device
+from perftune.devices.by_kind import training_device
+from perftune.devices.training_device import Peak, TrainingDevice
 
 __all__ = ["Peak", "TrainingDevice", "training_device"]

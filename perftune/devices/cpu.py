@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from perftune.devices import process_memory
+import perftune.devices.process_memory as process_memory
 from perftune.devices.out_of_memory import causes, is_host_out_of_memory, says
 from perftune.devices.training_device import Peak
 from perftune.records.device import Telemetry

@@ -7,7 +7,7 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-from perftune.devices import cgroup
+import perftune.devices.cgroup as cgroup
 from perftune.errors import DeviceError
 from perftune.records.device import Device, Versions
 from perftune.units import KIB

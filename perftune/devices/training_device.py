@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple, Protocol
 
-from perftune.errors import DeviceError
 from perftune.records.device import Telemetry
 
 
@@ -66,20 +65,3 @@ class TrainingDevice(Protocol):
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether an exception says that the memory of this device, or of the process, ran out."""
-
-
-def training_device(kind: str) -> TrainingDevice:
-    """The device of a kind, in the process that trains; ``cuda`` imports torch.
-
-    Raises:
-        DeviceError: the kind is unknown, or the device is not there.
-    """
-    if kind == "cpu":
-        from perftune.devices.cpu import CpuTrainingDevice
-
-        return CpuTrainingDevice()
-    if kind == "cuda":
-        from perftune.devices.cuda import CudaTrainingDevice
-
-        return CudaTrainingDevice()
-    raise DeviceError(f"device {kind!r} is not one that perftune can train on; use cpu or cuda")

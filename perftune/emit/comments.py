@@ -2,14 +2,15 @@
 
 import textwrap
 
+from perftune.reports.words import printable
+
 WIDTH = 110
 _ASCII = str.maketrans({"×": "x", "–": "-", "—": "-", "→": "->", "µ": "u", "±": "+-", "≥": ">=", "≤": "<=", "…": "..."})
 
 
 def plain(text: str) -> str:
     """Printable ASCII on one line; what is neither is spelled as an escape, or a space for line ends and controls."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return printable.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+    return printable(text).translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
 
 
 def comment(text: str) -> str:

@@ -3,10 +3,12 @@
 import json
 import shlex
 
-from perftune.records.loading import load_lines
 from perftune.records.probe import Objective
 from perftune.records.recommendation import Decision, PairedComparison, Recommendation
 from perftune.records.study import Study
+from perftune.reports.certainty import BEST_OTHER, how_compared
+from perftune.reports.loading import load_lines
+from perftune.reports.verdict import verdict
 from perftune.units import format_bytes, format_rate
 
 PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes")
@@ -42,8 +44,8 @@ def outside_the_file(recommendation: Recommendation) -> list[str]:
 
 
 def _verdict(study: Study, recommendation: Recommendation) -> list[str]:
-    if recommendation.decision is Decision.KEEP_YOURS:
-        return ["Keep yours: these are your own TrainingArguments. Nothing that was measured is reliably better."]
+    if recommendation.decision is not Decision.TUNED:
+        return [verdict(study), "These are your own TrainingArguments."]
     if recommendation.final_trial is None:
         return ["Best so far. It ran, but passed no final check: run the same command again to finish."]
     return [f"Fastest TrainingArguments that fit, measured by perftune ({study.probe.objective.value})."]
@@ -78,7 +80,8 @@ def _figures(study: Study, recommendation: Recommendation) -> list[str]:
         rate = f"{format_rate(before.samples_per_second, 'samples')} -> {rate}"
     found = [f"Throughput: {rate}"]
     if recommendation.comparison is not None:
-        who = "Compared with yours" if recommendation.decision is Decision.TUNED else "The best other, against yours"
+        other = BEST_OTHER.get(recommendation.decision)
+        who = f"Compared with yours, {other}" if other else "Compared with yours"
         found.append(f"{who}: {_comparison(recommendation.comparison, study.probe.objective)}")
     peak = study.space.memory_limit_bytes - recommendation.headroom_bytes
     found.append(
@@ -93,9 +96,7 @@ def _figures(study: Study, recommendation: Recommendation) -> list[str]:
 def _comparison(comparison: PairedComparison, objective: Objective) -> str:
     ratio = comparison.ratio
     what = "less memory" if objective is Objective.PEAK_MEMORY else "the throughput"
-    if comparison.num_pairs < 2:
+    if ratio.high == float("inf"):
         return f"{ratio.value:.2f} times {what}, from one paired run, which gives no interval"
-    return (
-        f"{ratio.value:.2f} times {what} ({ratio.low:.2f} to {ratio.high:.2f}, {ratio.confidence:.0%} interval, "
-        f"{comparison.num_pairs} paired runs)"
-    )
+    within = f"({ratio.low:.2f} to {ratio.high:.2f}), {ratio.confidence * 100:.0f} % interval"
+    return f"{ratio.value:.2f} times {what} {within}, {how_compared(comparison)}"

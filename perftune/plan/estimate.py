@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from perftune.plan.bands import memory_band, time_band
-from perftune.plan.batches import UsualBatch, usual_batch
 from perftune.plan.calibration import CONTEXT_BYTES, workspace_bytes
 from perftune.plan.communication import communication_seconds
 from perftune.plan.memory import Peak, replay
+from perftune.plan.padding import UsualBatch, usual_batch
 from perftune.plan.program import Program, build_program
 from perftune.plan.roofline import Roofline, Seconds, micro_step, optimizer_step
 from perftune.plan.sharding import SHARDINGS
@@ -50,6 +50,8 @@ class Variant:
     """Everything that is known of one combination of precision, checkpointing and attention."""
 
     trace: Trace
+    known_peaks: dict[str, int] = field(default_factory=dict)
+    """Bytes that replays have found, by what they are of; what is here is not replayed again."""
     tapes: TapesOfSizes = field(init=False)
     optimizers: dict[str, FamilyTape] = field(init=False)
     _programs: dict[tuple[object, ...], Program] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """What the search is told of a candidate before any trial: its peak, and what binds its step; here for a GPU."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from perftune.plan.calibration import workspace_bytes
@@ -21,6 +22,23 @@ class Prediction(NamedTuple):
     optimizer_seconds: float | None = None
 
 
+def known_peak(variant: Variant, name: str, find: Callable[[], int]) -> int:
+    """A peak in bytes, which is found once.
+
+    Args:
+        variant: of which.
+        name: all that the peak depends on, beside the variant.
+        find: takes long.
+
+    Raises:
+        DifferentTapesError: the micro-batch is beyond what was traced, and the peak is not known yet.
+        KeyError: the same of the optimizer.
+    """
+    if name not in variant.known_peaks:
+        variant.known_peaks[name] = find()
+    return variant.known_peaks[name]
+
+
 def predict_on_gpu(variant: Variant, gpu: Gpu | None, candidate: Candidate, setup: Setup) -> Prediction:
     """Predict one candidate.
 
@@ -39,8 +57,12 @@ def predict_on_gpu(variant: Variant, gpu: Gpu | None, candidate: Candidate, setu
     accumulates = micro_steps(candidate, setup) > 1
     kind = ProgramKind(optim, accumulates, workspaces, setup.sharding, setup.num_devices)
     is_expandable = "expandable" in str(candidate.settings.get(CUDA_ALLOCATOR))
-    peak = variant.peak(candidate.micro_batch, kind, math.inf, expandable_segments=is_expandable)
-    reserved = peak.reserved_bytes or peak.allocated_bytes
+
+    def reserved_bytes() -> int:
+        peak = variant.peak(candidate.micro_batch, kind, math.inf, expandable_segments=is_expandable)
+        return peak.reserved_bytes or peak.allocated_bytes
+
+    reserved = known_peak(variant, f"{candidate.micro_batch} {is_expandable} {kind}", reserved_bytes)
     if gpu is None:
         return Prediction(reserved)
     roofline = Roofline(gpu, str(candidate.settings[PRECISION]))

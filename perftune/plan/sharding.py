@@ -56,17 +56,12 @@ class Sharding:
 
 
 def _with_buckets(program: Program) -> Program:
-    """One copy of the gradients from the beginning on."""
-    first_step = (program.part == Part.GRADIENTS) & (np.arange(len(program.base)) <= _last_first_gradient(program))
+    """One copy of the gradients, of all that there are at a time, from the beginning on."""
+    numbers = np.abs(program.events) - 1
+    added = np.where(program.part[numbers] == Part.GRADIENTS, np.sign(program.events) * program.base[numbers], 0.0)
     changes = Rewriting(program)
-    changes.make(0, (float(program.base[first_step].sum()), 0.0), Part.GRADIENTS, "ddp buckets")
+    changes.make(0, (float(np.cumsum(added).max()), 0.0), Part.GRADIENTS, "ddp buckets")
     return changes.done()
-
-
-def _last_first_gradient(program: Program) -> int:
-    """The program holds two steps; the gradients of the first come before the second's."""
-    numbers = np.flatnonzero(program.part == Part.GRADIENTS)
-    return int(numbers[len(numbers) // 2 - 1]) if len(numbers) > 1 else int(numbers[0]) if len(numbers) else -1
 
 
 _STATE = frozenset({Part.OPTIMIZER_STATE, Part.OPTIMIZER_TEMPORARIES})

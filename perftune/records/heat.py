@@ -33,3 +33,10 @@ def rounds_of(trials: Sequence[Trial]) -> list[Round]:
             steps = seconds[part.first_step : part.first_step + part.num_steps]
             rounds.setdefault(part.round, {})[trial.number] = TurnTaken(slice=part, step_seconds=steps)
     return [rounds[number] for number in sorted(rounds)]
+
+
+def undisturbed_seconds(part: Slice, step_seconds: Sequence[float]) -> float:
+    """Wall seconds of a slice less what its threads waited for a core."""
+    wall = sum(step_seconds)
+    waited = (part.run_queue_seconds or 0.0) / max(part.num_threads, 1)
+    return max(wall - waited, 0.2 * wall)

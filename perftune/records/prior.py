@@ -16,6 +16,8 @@ class Predicted(Record):
     host_seconds: float | None = None
     """What launching it takes: operators times seconds each."""
     optimizer_seconds: float | None = None
+    is_traced: bool = True
+    """Its own variant was traced; else this follows from the nearest one that was."""
 
 
 class Prior(Record):

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from perftune.records.base import Record, Setting
 from perftune.records.candidate import Candidate
+from perftune.records.gradients import GradientCheck
 
 
 class Interval(Record):
@@ -19,12 +20,18 @@ class Interval(Record):
 
 
 class PairedComparison(Record):
-    """Throughput of a candidate over that of a reference, from runs taken in turns."""
+    """Throughput of a candidate over that of a reference, from measurements that lie next to each other in time."""
 
     ratio: Interval
     num_pairs: int
     pairs: tuple[tuple[int, int], ...]
     """Trial numbers: (candidate, reference)."""
+    num_heats: int | None = None
+    """Sets of fresh processes in which both lived side by side; None: a run of one followed a run of the other."""
+    num_rounds: int | None = None
+    """Of all heats together: in a round each has one turn of about a second."""
+    in_turns: bool = True
+    """False: they do not fit into memory beside each other, so they were run one after the other."""
 
 
 class LossCheck(Record):
@@ -34,18 +41,29 @@ class LossCheck(Record):
     relative_difference: Interval
     """Mean of (candidate - reference) / reference over the compared steps."""
     tolerance: float
+    """How far the loss may lie above the reference's, as a part of it."""
     passed: bool
+    """It is not higher than the tolerance allows, and is on one scale with the reference's; so are first gradients."""
     is_noisy: bool = False
     """It passed although the interval reaches beyond the tolerance: the loss is too noisy to tell more."""
+    is_lower: bool = False
+    """The whole interval lies below the reference by more than the tolerance: it learns faster, which is no failure."""
     trials: tuple[int, int]
     """Trial numbers: (candidate, reference)."""
+    scale: float | None = None
+    """How many times the reference's it is in the very first steps, from equal weights; None: about as large."""
+    gradients: GradientCheck | None = None
+    """Of the first step; None: not compared."""
+    message: str = ""
+    """One sentence for the user; empty in studies from before it was kept."""
 
 
 class Decision(str, Enum):
-    """What the user should do."""
+    """What the user should do. Values are never removed, only added."""
 
     TUNED = "tuned"
     KEEP_YOURS = "keep_yours"
+    NOT_DECIDED = "not_decided"
 
 
 class TunedLine(Record):
@@ -103,3 +121,9 @@ class Recommendation(Record):
     eval_batch_size: int | None = None
     notes: tuple[str, ...] = ()
     """What the user should know: what was not measured, what bounds the confidence."""
+    chance_better: float | None = None
+    """Of the chosen candidate, or of the best so far where nothing is decided, to be better than the user's own."""
+    best_so_far: Candidate | None = None
+    """Where nothing is decided: what looks best."""
+    needs: str | None = None
+    """Where nothing is decided: what it would take, such as ``about 4 more minutes``."""

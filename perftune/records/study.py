@@ -1,12 +1,9 @@
 """The ordered trials of one probe on one device: append-only, and the one record that all else is rendered from."""
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import Field
 
-from perftune.errors import StudyFileError
 from perftune.records.base import Record
 from perftune.records.candidate import Candidate, Space
 from perftune.records.probe import ProbeSpec
@@ -36,6 +33,10 @@ class Study(Record):
     created: str
     """UTC, ISO 8601."""
     interrupted: bool = False
+    spent_seconds: float = 0.0
+    """Of the user's time, over all sittings; 0 in studies that were made before it was kept."""
+    phase_seconds: dict[str, float] = Field(default_factory=dict)
+    """What of it each phase took: ``survey``, ``traces``, ``search``, ``turns``, ``checks``."""
 
     def with_trial(self, trial: Trial) -> "Study":
         """The study with one more trial.
@@ -99,44 +100,3 @@ def _predicted(space: Space, trial: Trial) -> dict[str, Any]:
         "predicted_peak_memory_bytes": predicted.peak_memory_bytes if predicted else None,
         "predicted_step_seconds": space.prior.step_seconds(predicted) if space.prior and predicted else None,
     }
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file so that a reader, or a crash at any moment, sees the old or the new text whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with fresh.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-
-
-def remove_unfinished(path: Path) -> None:
-    """Remove what `write_atomically` leaves of a file when it is killed; nobody else may be writing it."""
-    for fresh in path.parent.glob(f".{path.name}.*"):
-        if fresh.suffix[1:].isdecimal():
-            fresh.unlink(missing_ok=True)
-
-
-def save_study(study: Study, path: Path) -> None:
-    """Write a study whole or not at all."""
-    write_atomically(path, study.model_dump_json(indent=1) + "\n")
-
-
-def load_study(path: Path) -> Study:
-    """Read a study.
-
-    Raises:
-        StudyFileError: the file is missing, not JSON, not a study, or from a newer perftune.
-    """
-    try:
-        return Study.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StudyFileError(f"{path}: cannot be read ({error.strerror}); name the study.json of a probe") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise StudyFileError(f"{path}: not a study of format {FORMAT_VERSION} ({error})") from error

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from perftune.records.base import Record
 from perftune.records.candidate import Candidate
 from perftune.records.device import Telemetry
+from perftune.records.gradients import GradientSketch
 
 
 class Outcome(str, Enum):
@@ -96,6 +97,8 @@ class TrialRequest(Record):
     ones, when the optimizer has its state. Empty: not run."""
     evaluate: bool = False
     save_checkpoint: bool = False
+    without_dropout: bool = False
+    """Train with every dropout at zero, so that the gradient of the first step has no chance in it."""
     exact_steps: int | None = None
     """Run exactly this many optimizer steps, whatever the stop rule says (loss comparison)."""
     heat: int | None = None
@@ -204,6 +207,8 @@ class Measurement(Record):
     """After the last step: a callback may have frozen some of those that were built to train."""
     telemetry: Telemetry | None = None
     """Of the GPU, right after the last step."""
+    first_gradient: GradientSketch | None = None
+    """Of the first optimizer step, before clipping."""
     stopped_because: str
     """``interval``, ``cannot_win``, ``max_steps``, ``max_seconds``, ``max_wall_seconds``, ``exact_steps``,
     ``heat_ended`` or ``training_ended``."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from perftune.search.baselines import GridSearch, RandomSearch
 from perftune.search.bounds import Bound, bounds, give_up_step_seconds
 from perftune.search.model import ModelSearch
-from perftune.search.race import contenders, leader, next_in_race, winner
+from perftune.search.race import contenders, leader
 from perftune.search.space import build_space
 from perftune.search.strategy import Strategy
 from perftune.search.tpe import TpeSearch
@@ -34,6 +34,4 @@ __all__ = [
     "contenders",
     "give_up_step_seconds",
     "leader",
-    "next_in_race",
-    "winner",
 ]

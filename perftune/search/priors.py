@@ -48,10 +48,10 @@ HALF_OVERHEAD = 2.0
 UNKNOWN_KNOB_SD = 0.08
 
 _COMPUTE_SD = {PRECISION: 0.5, CHECKPOINTING: 0.08, ATTENTION: 0.12, COMPILE: 0.3, "use_liger_kernel": 0.12,
-               OPTIMIZER: 0.015, WORKERS: 0.03, "dataloader_pin_memory": 0.01, "train_sampling_strategy": 0.3,
+               OPTIMIZER: 0.005, WORKERS: 0.03, "dataloader_pin_memory": 0.01, "train_sampling_strategy": 0.3,
                "torch_empty_cache_steps": 0.05, "cuda_allocator": 0.03}  # fmt: skip
 _COMPUTE_LINE_SD = {PRECISION: 0.12, CHECKPOINTING: 0.03, ATTENTION: 0.04, COMPILE: 0.06, "use_liger_kernel": 0.03}
-_COMPUTE_PAIR_SD = {(PRECISION, ATTENTION): 0.08, (PRECISION, COMPILE): 0.1, (PRECISION, CHECKPOINTING): 0.04}
+_COMPUTE_PAIR_SD = {(PRECISION, ATTENTION): 0.2, (PRECISION, COMPILE): 0.1, (PRECISION, CHECKPOINTING): 0.04}
 _OPTIMIZER_SD = {OPTIMIZER: 0.3, PRECISION: 0.1}
 _DATA_SD = {WORKERS: 1.0, "dataloader_pin_memory": 0.3, "train_sampling_strategy": 0.3}
 

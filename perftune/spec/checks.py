@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import perftune.spec.files as files
 from perftune.records.probe import Objective, Task
-from perftune.spec import files
 from perftune.spec.arguments import Finding, check_arguments
-from perftune.spec.batches import check_batches
 from perftune.spec.file_form import DATA_SUFFIXES, SYNTHETIC
+from perftune.spec.global_batch import check_batches
 from perftune.spec.messages import KeyPath, one_of, shown
 
 WITHOUT_CODE = ("model", "config", "tokenizer", "task", "data")

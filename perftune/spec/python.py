@@ -13,8 +13,8 @@ from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH
 from perftune.records.probe import ProbeSpec
 from perftune.spec.argument_fields import argument_fields
 from perftune.spec.arguments import SECTION
-from perftune.spec.batches import ACCUMULATION
 from perftune.spec.file_form import ProbeFile
+from perftune.spec.global_batch import ACCUMULATION
 from perftune.spec.messages import KeyPath, Problem, did_you_mean, probe_file_error, shown
 from perftune.spec.resolve import Origin, resolve
 from perftune.spec.yaml_lines import Document

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import perftune.spec.files as files
 from perftune.records.base import Setting
 from perftune.records.candidate import CHECKPOINTING
 from perftune.records.probe import Budget, ModelWorkload, ProbeSpec, RealData, SyntheticData, Target
-from perftune.spec import files
 from perftune.spec.checks import check
 from perftune.spec.file_form import DataForm, KnobsForm, ProbeFile
 from perftune.spec.messages import Problem, probe_file_error

@@ -1,6 +1,5 @@
 """The command line as a user types it: exit codes, one message, no traceback; and the way to an answer."""
 
-import io
 import json
 import os
 import re
@@ -10,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 import perftune
-from perftune.cli import main
-from perftune.cli.lines import LineView
-from perftune.cli.live import LiveView
+from perftune.cli import main, plan, probe
 from perftune.errors import NoCandidateError, OutputExistsError
-from perftune.records.study import Study, save_study
-from perftune.records.trial import Heartbeat, Purpose, TrialRequest, WorkloadSource
+from perftune.plan.sharding import SHARDINGS
+from perftune.records.study import Study
+from perftune.search import STRATEGIES as SEARCHES
 from perftune.spec import load_probe, template
-from perftune.tuner.run_folder import run_folder
-from tests.studies import TUNED, tuned_study
+from perftune.tuning.run_folder import run_folder
+from perftune.tuning.study_file import save_study
+from tests.studies import tuned_study
 
 
 def typed(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -64,19 +62,68 @@ def test_a_bad_file_gets_one_message_and_code_2(tmp_path: Path, content: str | N
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["prob"], ["probe"], ["probe", "m.yaml", "--strategy", "luck"], ["probe", "m.yaml", "--minutes", "nan"], ["-x"]],
+    ("arguments", "said"),
+    [
+        ([], "commands:"),
+        (["prob"], "invalid choice: 'prob'"),
+        (["--"], "--"),
+        (["-x"], "-x"),
+        (["probe"], "MODEL.yaml"),
+        (["probe", "m.yaml", "n.yaml"], "n.yaml"),
+        (["probe", "m.yaml", "--strategy", "luck"], "--strategy: invalid choice: 'luck'"),
+        (["probe", "m.yaml", "--minutes", "nan"], "--minutes: nan is not a number of minutes above 0"),
+        (["probe", "m.yaml", "--minutes", "0"], "--minutes: 0 is not"),
+        (["probe", "m.yaml", "--minutes", "inf"], "--minutes: inf is not"),
+        (["probe", "m.yaml", "--minutes", "soon"], "--minutes: soon is not"),
+        (["probe", "m.yaml", "--trials", "0"], "--trials: 0 is not a whole number from 1"),
+        (["probe", "m.yaml", "--trials", "2.5"], "--trials: 2.5 is not"),
+        (["probe", "m.yaml", "--tri", "5"], "--tri"),
+    ],
 )
-def test_a_wrong_command_has_code_2(tmp_path: Path, arguments: list[str]) -> None:
-    done = typed(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+def test_a_wrong_command_has_code_2(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: perftune ")
+    assert said in err
 
 
 def test_version_help_and_schema(tmp_path: Path) -> None:
     assert typed("--version", cwd=tmp_path).stdout == f"perftune {perftune.__version__}\n"
     assert "probe" in typed("--help", cwd=tmp_path).stdout
     assert json.loads(typed("schema", cwd=tmp_path).stdout)["type"] == "object"
+
+
+@pytest.mark.parametrize("verb", [None, "gpus", "init", "plan", "probe", "schema"])
+def test_help_loads_the_standard_library_and_little_of_perftune(tmp_path: Path, verb: str | None) -> None:
+    source = (
+        "import sys\nbefore = set(sys.modules)\nfrom perftune.cli import main\n"
+        f"code = main({[*filter(None, [verb]), '--help']})\nloaded = set(sys.modules) - before\n"
+        "standard = sys.stdlib_module_names\n"
+        "print(*(name for name in loaded if name.split('.')[0] not in standard), file=sys.stderr)\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: perftune ")
+    verbs = {f"perftune.cli.{name}" for name in ("gpus", "init", "options", "plan", "probe", "schema")}
+    assert set(done.stderr.split()) == {"perftune", "perftune.cli", "perftune.errors", "perftune.units", *verbs}
+
+
+def test_the_names_that_options_take_are_those_that_there_are() -> None:
+    assert set(probe.STRATEGIES) == set(SEARCHES)
+    assert set(plan.SHARDINGS) == set(SHARDINGS) - {"none"}
+
+
+def test_output_that_nobody_reads_is_no_defect(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "perftune", "gpus"],
+        cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_init_writes_a_probe_and_does_not_overwrite(tmp_path: Path) -> None:
@@ -100,7 +147,7 @@ def tuner(monkeypatch: pytest.MonkeyPatch, result: Any) -> list[dict[str, Any]]:
                 observer.on_trial_end(result, trial)
         return result
 
-    monkeypatch.setattr("perftune.tuner.probe_study", probe_study)
+    monkeypatch.setattr("perftune.tuning.probe_study", probe_study)
     return calls
 
 
@@ -219,34 +266,3 @@ def test_from_python(probe_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         perftune.probe()
     with pytest.raises(TypeError, match="seed"):
         perftune.probe("model.yaml", seed=1)
-
-
-def test_the_live_view_shows_what_runs() -> None:
-    study = tuned_study()
-    console = Console(file=io.StringIO(), width=140, color_system=None)
-    view = LiveView(console)
-    view.on_phase("race", "3 contenders in turns")
-    view.on_survey(study)
-    source = WorkloadSource(build="/a.py:build", working_directory="/")
-    request = TrialRequest(number=14, purpose=Purpose.RACE, candidate=TUNED, workload=source, arguments={})
-    view.on_trial_start(study, request)
-    view.on_heartbeat(Heartbeat(phase="train", num_steps=5, step_seconds=0.25, memory_bytes=2**30))
-    console.print(view)
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
-    for said in ("1 earlier trials", "race  3 contenders", "train, 5 steps of 250.0 ms", "1.00 GiB of 2.00 GiB"):
-        assert said in text
-    assert re.search(r"best +13[23] samples/s, 1\.7\d× yours", text)
-    assert re.search(r"left +at most 13 min \d+ s, 27 trials", text)
-
-
-def test_lines_have_no_control_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    study = tuned_study()
-    failure = study.trials[3].failure
-    assert failure is not None
-    hostile = failure.model_copy(update={"message": "a\n\x1b[2Jb" + "x" * 500})
-    LineView().on_trial_end(study, study.trials[3].model_copy(update={"failure": hostile}))
-    out = capsys.readouterr().out
-    assert "\x1b" not in out
-    assert out.count("\n") == 1
-    assert len(out) < 400

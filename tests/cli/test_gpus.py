@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.errors import DeviceError
 from perftune.records.gpu import Gpu
 
@@ -92,11 +92,6 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
         assert done.stderr.count("\n") == 1
 
 
-def test_help_reads_no_catalogue(tmp_path: Path) -> None:
-    source = (
-        "import sys\nfrom perftune.cli import main\ncode = main(['gpus', '--help'])\n"
-        "sys.exit(code or str({'perftune.records', 'yaml'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.stderr.strip() == "set()"
-    assert "--catalogue" in done.stdout
+def test_options_may_stand_between_the_names(tmp_path: Path) -> None:
+    done = typed("h200", "--json", "t4", cwd=tmp_path)
+    assert [row["name"] for row in json.loads(done.stdout)] == ["h200-141gb-sxm", "t4-16gb"]

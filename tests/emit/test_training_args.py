@@ -8,8 +8,8 @@ import yaml
 
 from perftune.emit import training_args_json, training_args_yaml
 from perftune.emit.comments import comment
-from perftune.records.recommendation import Interval, PairedComparison, TunedLine
-from tests.studies import OWN, kept_study, recommendation, tuned_study
+from perftune.records.recommendation import Decision, Interval, PairedComparison, TunedLine
+from tests.studies import OWN, TUNED, kept_study, recommendation, tuned_study
 
 HOSTILE = [
     "a\nseed: 1",
@@ -59,7 +59,7 @@ def test_transformers_reads_it_as_it_is(tmp_path: Path) -> None:
         "Probe: classifier, sha256 ",
         "16 micro x 2 accumulation x 1 devices = 32",
         "77.6 samples/s -> 133 samples/s",
-        "1.71 times the throughput (1.66 to 1.77, 95% interval, 2 paired runs)",
+        "1.71 times the throughput (1.66 to 1.77), 95 % interval, 2 paired runs",
         "1.36 GiB peak of 2.00 GiB, 660.00 MiB of headroom",
         "trial 13",
         'attn_implementation="sdpa"',
@@ -87,6 +87,15 @@ def test_keep_yours_says_so_and_changes_nothing() -> None:
     assert text.startswith("# Keep yours")
     assert "# Your own arguments, unchanged\n" in text
     assert "# Tuned" not in text
+    assert yaml.safe_load(text) == {**OWN, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 4}
+
+
+def test_not_decided_says_what_it_would_take_and_changes_nothing() -> None:
+    needs = {"best_so_far": TUNED, "chance_better": 0.9, "needs": "about 4 more minutes"}
+    text = training_args_yaml(kept_study(decision=Decision.NOT_DECIDED, **needs))
+    assert text.startswith("# Not decided: micro-batch 16, bf16")
+    assert "about 4 more minutes would tell" in text.replace("\n# ", " ")
+    assert "# These are your own TrainingArguments.\n" in text
     assert yaml.safe_load(text) == {**OWN, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 4}
 
 

@@ -10,8 +10,8 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
-from perftune.records.beside import absolute_errors, beside
-from perftune.records.study import load_study
+from perftune.records.prediction_error import absolute_errors, predicted_and_measured
+from perftune.tuning.study_file import load_study
 
 PROBES = Path(__file__).parents[2] / "probes"
 
@@ -35,7 +35,7 @@ def test_a_shipped_probe_tunes_for_the_gpu(tmp_path: Path) -> None:
     assert completed
     assert {trial["measurement"]["memory"]["kind"] for trial in completed} == {"allocated"}
     assert all(trial["measurement"]["memory"]["peak_bytes"] <= 8 * 2**30 for trial in completed)
-    compared = beside(load_study(run / "study.json"))
+    compared = predicted_and_measured(load_study(run / "study.json"))
     assert compared, "what was measured was predicted before"
     usual, most = absolute_errors([one.memory_error for one in compared])
     print(f"predicted memory: {usual:.1%} off in the median, at most {most:.1%}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.plan.bands import COVERED, MEMORY, TIME, memory_band, time_band
 from perftune.plan.sharding import SHARDINGS
 from perftune.records.gpu import Gpu

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.plan import Setup, Variant, estimate
 from perftune.plan.calibration import CONTEXT_BYTES, workspace_bytes
 from perftune.plan.estimate import ProgramKind

@@ -2,9 +2,9 @@
 
 import pytest
 
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.plan import Setup, predict_on_cpu, predict_on_gpu
-from perftune.plan.processor import BYTES_PER_SECOND, OP_SECONDS, PROCESS_BYTES
+from perftune.plan.cpu_prediction import BYTES_PER_SECOND, OP_SECONDS, PROCESS_BYTES
 from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, OPTIMIZER, PRECISION, Candidate
 from tests.plan.test_estimate import with_work
 from tests.plan.traces import PARAMETERS

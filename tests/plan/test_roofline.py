@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.plan.calibration import TIME, joules_per_flop
 from perftune.plan.roofline import Roofline, Seconds
 from perftune.plan.tapes import Work

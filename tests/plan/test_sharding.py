@@ -1,19 +1,16 @@
-"""What each GPU of several holds, and what the links cost."""
+"""What each GPU of several holds."""
 
+import numpy as np
 import pytest
 
-from perftune.devices.catalogue import load_catalogue
-from perftune.plan.calibration import COLLECTIVE_SECONDS
-from perftune.plan.communication import communication_seconds
 from perftune.plan.memory import allocated_peak
-from perftune.plan.program import Part
+from perftune.plan.program import Part, Program
 from perftune.plan.roofline import Seconds
 from perftune.plan.sharding import SHARDINGS
 from perftune.records.trace import Trace
 from tests.plan.blocks import BLOCK, ROOT, blocks_program, lifetimes, named
 from tests.plan.traces import step, trace
 
-A100 = load_catalogue()["a100-80gb-sxm"]
 WHOLE = ROOT + 2 * BLOCK
 
 
@@ -48,7 +45,7 @@ def test_parameters_are_divided_from_the_third_stage_on(name: str, share: int) -
 def test_data_parallel_gradients_have_a_copy_in_buckets() -> None:
     program = SHARDINGS["ddp"].program(blocks_program(), 2, trace(step(2)))
     (bucket,) = named(program, "ddp buckets")
-    assert 0 < program.base[bucket] <= WHOLE
+    assert program.base[bucket] == WHOLE
 
 
 def test_only_fsdp_of_frozen_parameters_keeps_reentrant_inputs() -> None:
@@ -62,32 +59,85 @@ def test_only_fsdp_of_frozen_parameters_keeps_reentrant_inputs() -> None:
     assert peak("fsdp", trained.model_copy(update={"is_reentrant": True})) == peak("fsdp", trained)
 
 
-def test_one_gpu_and_an_unknown_link_add_nothing() -> None:
-    apart = A100.model_copy(update={"link": None})
-    for gpu, count in ((A100, 1), (apart, 4)):
-        assert communication_seconds(SHARDINGS["fsdp"], trace(step(2)), gpu, count, 1, Seconds(1.0, 0.1)) == 0
+def of_every_part() -> Program:
+    """One allocation for each part, of 8, 16, 24, … bytes and half of that for every sample; all stay."""
+    count = len(Part)
+    base = 8.0 * np.arange(1, count + 1)
+    return Program(np.arange(1, count + 1), base, base / 2, np.arange(count), [("", part.name) for part in Part])
 
 
-def test_gathering_takes_the_host_and_shows_where_the_gpu_waits_for_it() -> None:
-    made, sharding = trace(step(2)), SHARDINGS["fsdp"]
-    hidden = communication_seconds(sharding, made, A100, 2, 1, Seconds(1.0, 0.0))
-    shown = communication_seconds(sharding, made, A100, 2, 1, Seconds(1.0, 1.0))
-    assert hidden < COLLECTIVE_SECONDS < shown
+STATE = {Part.OPTIMIZER_STATE, Part.OPTIMIZER_TEMPORARIES}
 
 
-def test_a_slower_link_costs_more() -> None:
-    assert A100.link is not None
-    slow = A100.model_copy(update={"link": A100.link.model_copy(update={"bytes_per_second": 1e9})})
-    busy = Seconds(1.0, 0.5)
-    fast_seconds, slow_seconds = (
-        communication_seconds(SHARDINGS["ddp"], trace(step(2)), gpu, 2, 1, busy) for gpu in (A100, slow)
-    )
-    assert 0 < fast_seconds < slow_seconds
+@pytest.mark.parametrize(
+    ("name", "divided"),
+    [
+        ("none", set()),
+        ("ddp", set()),
+        ("zero1", STATE),
+        ("zero2", STATE | {Part.GRADIENTS}),
+        ("zero3", STATE | {Part.GRADIENTS, Part.PARAMETERS}),
+        ("fsdp", STATE | {Part.PARAMETERS}),  # gradients are whole until their unit is done
+    ],
+)
+def test_a_stage_divides_the_parts_that_it_shards(name: str, divided: set[Part]) -> None:
+    whole = of_every_part()
+    program = SHARDINGS[name].program(whole, 4, trace(step(2)))
+    for part in Part:
+        share = 4 if part in divided else 1
+        assert (program.base[part], program.slope[part]) == (whole.base[part] / share, whole.slope[part] / share), part
+    assert [what for _, what in program.maker[len(Part) :]] == (["ddp buckets"] if name == "ddp" else [])
 
 
-def test_the_first_stage_communicates_when_nothing_is_computed() -> None:
-    ddp, zero = (
-        communication_seconds(SHARDINGS[name], trace(step(2)), A100, 2, 1, Seconds(1.0, 0.5))
-        for name in ("ddp", "zero1")
-    )
-    assert ddp < zero
+@pytest.mark.parametrize(
+    ("events", "gradients", "bucket_bytes"),
+    [
+        # Two steps, whose gradients are freed in between; number 0 is no gradient.
+        ([1, 2, 3, -2, -3, 4, 5, -4, -5], {1: 3.0, 2: 5.0, 3: 3.0, 4: 5.0}, 8.0),
+        # Gradients that zero_grad keeps are there once, for both steps.
+        ([1, 2, 3, 4], {1: 3.0, 2: 5.0, 3: 7.0}, 15.0),
+        ([1, 2], {1: 3.0}, 3.0),
+        ([1], {}, 0.0),
+    ],
+)
+def test_buckets_are_as_large_as_the_gradients_of_a_step(
+    events: list[int], gradients: dict[int, float], bucket_bytes: float
+) -> None:
+    count = max(events)
+    base = np.array([gradients.get(number, 100.0) for number in range(count)])
+    parts = [Part.GRADIENTS if number in gradients else Part.PARAMETERS for number in range(count)]
+    single = Program(np.array(events), base, np.zeros(count), np.array(parts, dtype=np.int64), [("", "")] * count)
+    program = SHARDINGS["ddp"].program(single, 2, trace(step(2)))
+    assert program.events.tolist() == [count + 1, *events], "they are there from the beginning on"
+    assert (program.base[count], program.slope[count], program.part[count]) == (bucket_bytes, 0.0, Part.GRADIENTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "times"), [("none", 0), ("ddp", 0), ("zero1", 0), ("zero2", 0), ("zero3", 2), ("fsdp", 2)]
+)
+def test_parameters_are_gathered_before_each_pass_from_the_third_stage_on(name: str, times: int) -> None:
+    assert SHARDINGS[name].num_gathers == times
+    program = SHARDINGS[name].program(blocks_program(), 4, trace(step(2)))
+    sizes = sorted(float(program.base[number]) for number in named(program, "gathered parameters"))
+    assert sizes == ([ROOT, *[BLOCK] * 4] if times else [])
+
+
+def test_only_fsdp_has_gradients_that_are_whole_then_flat_then_a_shard() -> None:
+    for name in SHARDINGS:
+        program = SHARDINGS[name].program(blocks_program(), 4, trace(step(2)))
+        flat = sorted(float(program.base[number]) for number in named(program, "flat gradients"))
+        # The root's gradient comes last, with that of the first block.
+        assert flat == ([BLOCK, BLOCK + ROOT] if name == "fsdp" else [])
+    own = SHARDINGS["fsdp"].program(blocks_program(), 4, trace(step(2)))
+    assert own.base[own.part == Part.GRADIENTS].sum() == WHOLE / 4
+
+
+@pytest.mark.parametrize(
+    ("name", "kernels"), [("ddp", 8.0), ("zero1", 2.0), ("zero2", 2.0), ("zero3", 2.0), ("fsdp", 2.0)]
+)
+def test_the_optimizer_steps_its_shard_and_the_host_launches_as_much(name: str, kernels: float) -> None:
+    assert SHARDINGS[name].optimizer(Seconds(8.0, 3.0), 4) == Seconds(kernels, 3.0)
+
+
+def test_all_but_the_first_stage_communicate_while_they_compute() -> None:
+    assert {name for name, sharding in SHARDINGS.items() if not sharding.overlaps} == {"zero1"}

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from perftune.isolation.runner import ForkServerRunner
 from perftune.records.candidate import Candidate
 from perftune.records.survey import SurveyRequest
 from perftune.records.trial import Purpose, TrialRequest
-from perftune.spec import load_probe
-from perftune.trials.runner import ForkServerRunner
-from perftune.tuner.requests import workload_source
+from perftune.spec import load_probe, workload_source
 
 FOLDER = Path(__file__).parents[2] / "probes"
 PROBES = sorted(FOLDER.glob("*.yaml"))

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 from jsonschema import Draft202012Validator
-from typer.testing import CliRunner
 
+from perftune.cli import main
 from perftune.cli.init import init
-from perftune.cli.schema import schema
 from perftune.errors import OutputExistsError, PerftuneError
 from perftune.records.candidate import PRECISIONS
 from perftune.records.probe import Budget, ProbeSpec, RealData, SyntheticData, Target
@@ -25,13 +23,6 @@ PROBES = Path(__file__).parents[2] / "probes"
 def validator() -> Draft202012Validator:
     Draft202012Validator.check_schema(json_schema())
     return Draft202012Validator(json_schema())
-
-
-def app() -> typer.Typer:
-    made = typer.Typer()
-    made.command()(init)
-    made.command()(schema)
-    return made
 
 
 @pytest.mark.parametrize("path", sorted(PROBES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -128,28 +119,26 @@ def test_what_the_template_comments_out_is_valid_too(tmp_path: Path) -> None:
     assert probe.target.price_per_hour == 2.5
 
 
-def test_init_writes_the_template_and_says_what_is_next(tmp_path: Path) -> None:
+def test_init_writes_the_template_and_says_what_is_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "new" / "my.yaml"
-    result = CliRunner().invoke(app(), ["init", str(path)])
-    assert result.exit_code == 0
+    assert main(["init", str(path)]) == 0
     assert path.read_text(encoding="utf-8") == template()
-    assert f"perftune probe {path}" in result.output
+    assert f"perftune probe {path}" in capsys.readouterr().out
 
 
 def test_init_writes_model_yaml_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert CliRunner().invoke(app(), ["init"]).exit_code == 0
+    assert main(["init"]) == 0
     assert [file.name for file in tmp_path.iterdir()] == ["model.yaml"]
 
 
-def test_init_overwrites_only_when_forced(tmp_path: Path) -> None:
+def test_init_overwrites_only_when_forced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "model.yaml"
     path.write_text("mine")
-    refused = CliRunner().invoke(app(), ["init", str(path)])
-    assert isinstance(refused.exception, OutputExistsError)
-    assert "--force" in str(refused.exception)
+    assert main(["init", str(path)]) == OutputExistsError.exit_code
+    assert "--force" in capsys.readouterr().err
     assert path.read_text() == "mine"
-    assert CliRunner().invoke(app(), ["init", str(path), "--force"]).exit_code == 0
+    assert main(["init", str(path), "--force"]) == 0
     assert path.read_text(encoding="utf-8") == template()
 
 
@@ -161,7 +150,6 @@ def test_init_does_not_write_where_it_cannot(tmp_path: Path) -> None:
         init(tmp_path / "file" / "model.yaml")
 
 
-def test_schema_prints_the_schema() -> None:
-    result = CliRunner().invoke(app(), ["schema"])
-    assert result.exit_code == 0
-    assert json.loads(result.output) == json_schema()
+def test_schema_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == json_schema()

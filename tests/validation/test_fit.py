@@ -18,7 +18,7 @@ from benchmarks.validation.fit import (
     with_and_without,
 )
 from benchmarks.validation.rows import load_rows, usable
-from perftune.devices.catalogue import load_catalogue
+from perftune.catalogue import load_catalogue
 from perftune.plan import Setup, estimate
 from perftune.plan.calibration import TIME, TimeConstants
 from perftune.plan.roofline import MicroStep

@@ -12,7 +12,7 @@ from benchmarks.validation.models import MODELS, PublishedModel
 from benchmarks.validation.rows import is_in_trainer, load_rows, usable
 from benchmarks.validation.workload import ROW_VARIABLE, build, build_model, training_arguments
 from perftune.records.candidate import CHECKPOINTING
-from perftune.trials.arguments import field_names, installed_name
+from perftune.workloads.arguments import field_names, installed_name
 
 USABLE = {row["id"]: row for row in load_rows() if usable(row)}
 # PEFT asks for names that transformers calls old, and bitsandbytes says what it does on a CPU.

@@ -1,0 +1,95 @@
+"""A forked process to one that runs a task: own group, own log, dies with its parent, first to go when memory ends."""
+
+import contextlib
+import ctypes
+import errno
+import importlib
+import os
+import select
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from perftune.isolation.deferred import undefer
+from perftune.isolation.protocol import DISK_FULL_STATUS
+from perftune.task_folder import LOG
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+"""linux/prctl.h"""
+OOM_SCORE_ADJ = "1000"
+"""The kernel's first choice when memory runs out (proc(5)): the trial and not the machine."""
+DISK_FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def run_entry(entry: str, directory: str) -> None:
+    """Import ``module:function`` and call it with the folder."""
+    module, _, function = entry.partition(":")
+    getattr(importlib.import_module(module), function)(Path(directory))
+
+
+def become_trial(directory: str) -> None:
+    """Set a fresh process apart: session and group of its own, no input, output to ``log.txt``."""
+    with contextlib.suppress(PermissionError):  # a spawned process leads its group already
+        os.setsid()
+    die_with_parent()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJ, encoding="ascii")
+    null = os.open(os.devnull, os.O_RDONLY)
+    log = os.open(Path(directory) / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    os.close(null)
+    os.close(log)
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(number, mode, buffering=1, closefd=False) for number, mode in ((0, "r"), (1, "w"), (2, "w"))
+    )
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when its parent ends (Linux; elsewhere nothing)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def kill_group_after_leader() -> None:
+    """Set a process apart that kills the group of this one, its leader, once this one has ended (Linux).
+
+    The fork server does that for its forks. A fresh interpreter whose parent is killed dies with it, but data loader
+    workers that are stopped at that moment would never see it and stay for ever.
+    """
+    if sys.platform != "linux":
+        return
+    leader = os.pidfd_open(group := os.getpid())
+    if first := os.fork():
+        os.waitpid(first, 0)
+        os.close(leader)
+        return
+    os.setsid()
+    if os.fork() == 0:  # no child of the trial, which may wait for all of its own
+        select.select([leader], [], [])
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    os._exit(0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all descendants that lose theirs, so that none escapes (Linux; elsewhere nothing)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def run_task(entry: str, directory: str) -> int:
+    """Run a task in this process, whatever it raises to the log; the exit status."""
+    undefer()
+    try:
+        run_entry(entry, directory)
+        status = 0
+    except BaseException as error:  # noqa: BLE001 (the last frame of the process: whatever it is goes to the log)
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        status = DISK_FULL_STATUS if isinstance(error, OSError) and error.errno in DISK_FULL_ERRORS else 1
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return status

@@ -1,0 +1,239 @@
+"""A trial request to a measurement: build, measured steps, worst batch, evaluation, one checkpoint. Child side."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer, set_seed
+
+from perftune.devices import TrainingDevice
+from perftune.errors import WorkloadError
+from perftune.measuring.collective import SumOverProcesses, alone, own_rank, sum_over_processes
+from perftune.measuring.dropout import without_dropout
+from perftune.measuring.gradients import keep_first_gradient
+from perftune.measuring.heartbeat import HeartbeatFile
+from perftune.measuring.meter import StepMeter
+from perftune.measuring.probed_trainer import watch
+from perftune.measuring.session import Session
+from perftune.measuring.turns import Turns
+from perftune.records.trial import Evaluation, Measurement, MemoryPeak, TrialRequest
+from perftune.statistics import num_warmup_steps
+from perftune.workloads.arguments import training_arguments
+from perftune.workloads.loading import build_trainer
+from perftune.workloads.worst_batch import WorstBatch, collate_worst, train_source
+
+NUM_EVALUATION_BATCHES = 12
+"""Batches of an evaluation trial; a final trial evaluates all that `MAX_EVALUATION_SAMPLES` leaves."""
+MAX_EVALUATION_SAMPLES = 2000
+NUM_WORST_STEPS = 1
+"""The optimizer has its state from the measured steps, so memory is at its peak at once."""
+
+
+class Phases:
+    """The phases of a trial: each tells the parent when it begins, and has a peak over what was in use at the start."""
+
+    def __init__(self, device: TrainingDevice, heartbeat: HeartbeatFile) -> None:
+        self._device, self._heartbeat = device, heartbeat
+        device.reset_peak()
+        self.start_bytes = device.used_bytes() if device.memory_kind == "resident" else 0
+        self._bytes: dict[str, int] = {}
+        self._reserved: list[int] = []
+        self._retries: int | None = None
+        self._phase = ""
+
+    def begin(self, phase: str) -> None:
+        """Building and training are one peak: what is allocated in building stays."""
+        if self._phase not in ("", "build"):
+            self.end()
+        self._phase = phase
+        self._heartbeat.beat(phase)
+
+    def step(self, num_steps: int, seconds: float) -> None:
+        """An optimizer step is done."""
+        self._heartbeat.beat(self._phase, num_steps, seconds)
+
+    def end(self) -> None:
+        """A phase is over: keep its peak, and start a new one."""
+        peak = self._device.peak()
+        self._bytes[self._phase] = peak.bytes - self.start_bytes
+        if peak.reserved_bytes is not None:
+            self._reserved.append(peak.reserved_bytes)
+        self._retries = peak.num_alloc_retries
+        self._device.reset_peak()
+
+    def memory(self) -> MemoryPeak:
+        """All phases."""
+        return MemoryPeak(
+            kind=self._device.memory_kind,
+            peak_bytes=max(self._bytes.values()),
+            start_bytes=self.start_bytes,
+            train_bytes=max(self._bytes["train"], self._bytes.get("worst_batch", 0)),
+            worst_batch_bytes=self._bytes.get("worst_batch"),
+            evaluate_bytes=self._bytes.get("evaluate"),
+            save_bytes=self._bytes.get("save"),
+            reserved_bytes=max(self._reserved, default=None),
+            num_alloc_retries=self._retries,
+        )
+
+
+def lengthen(trainer: Trainer, num_steps: int, global_batch_size: int) -> None:
+    """Let training last at least so many optimizer steps; a longer schedule of the user's own is left as it is."""
+    args = trainer.args
+    if args.max_steps > 0:
+        args.max_steps = max(args.max_steps, num_steps)
+    else:
+        num_samples = len(trainer.train_dataset)  # type: ignore[arg-type]  # without length max_steps is required
+        steps_per_epoch = max(1, num_samples // global_batch_size)
+        args.num_train_epochs = max(args.num_train_epochs, num_steps / steps_per_epoch + 1)
+
+
+def _session(
+    trainer: Trainer,
+    request: TrialRequest,
+    meter: StepMeter,
+    turns: Turns | None,
+    total: SumOverProcesses,
+    phases: Phases,
+) -> Session:
+    args = trainer.args
+    worst_batch = None
+    if request.worst_batch:
+        worst_batch = WorstBatch(
+            lambda: collate_worst(train_source(trainer), request.worst_batch, args.per_device_train_batch_size),
+            args.gradient_accumulation_steps * request.num_processes,
+        )
+    return Session(
+        request,
+        meter,
+        phases.step,
+        worst_batch=worst_batch,
+        on_worst_batch=lambda: phases.begin("worst_batch"),
+        turns=turns,
+        total=total,
+    )
+
+
+def _train(trainer: Trainer, request: TrialRequest, session: Session) -> None:
+    watch(trainer, session)
+    args = trainer.args
+    global_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * request.num_processes
+    most_steps = request.turns.max_steps if request.turns else request.exact_steps or request.stop.max_steps
+    lengthen(trainer, most_steps + NUM_WORST_STEPS, global_batch)
+    with session.meter.observe_backward():
+        trainer.train()
+    if not session.meter.step_seconds:
+        raise WorkloadError("training ended before one optimizer step was measured (a callback stopped it, or no data)")
+
+
+def _num_trainable(trainer: Any) -> int:
+    return sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
+
+
+@contextmanager
+def _saving(trainer: Any) -> Iterator[None]:
+    trainer.perftune_may_save = True
+    try:
+        yield
+    finally:
+        trainer.perftune_may_save = False
+
+
+def _evaluate(trainer: Trainer, request: TrialRequest) -> Evaluation:
+    batch = trainer.args.per_device_eval_batch_size
+    most = MAX_EVALUATION_SAMPLES if request.save_checkpoint else batch * NUM_EVALUATION_BATCHES
+    dataset: Any = trainer.eval_dataset
+    if isinstance(dataset, dict):
+        dataset = next(iter(dataset.values()))
+    num_samples = min(most, len(dataset))
+    part: Any = dataset.select(range(num_samples)) if hasattr(dataset, "select") else _First(dataset, num_samples)
+    start = time.perf_counter()
+    trainer.evaluate(eval_dataset=part)
+    return Evaluation(num_samples=num_samples, seconds=time.perf_counter() - start, per_device_eval_batch_size=batch)
+
+
+class _First:
+    """The first samples of a map-style data set."""
+
+    def __init__(self, dataset: Any, num_samples: int) -> None:
+        self._dataset, self._num_samples = dataset, num_samples
+
+    def __len__(self) -> int:
+        return self._num_samples
+
+    def __getitem__(self, index: int) -> Any:
+        return self._dataset[index]
+
+
+def measure(
+    request: TrialRequest, directory: Path, device: TrainingDevice, heartbeat: HeartbeatFile, start_seconds: float
+) -> Measurement:
+    """Run one trial in this process.
+
+    Args:
+        request: what was asked.
+        directory: the trial's folder.
+        device: what trains.
+        heartbeat: told of every phase and step.
+        start_seconds: from the request to the entry of this process.
+
+    Raises:
+        WorkloadError: nothing could be measured. What the user's code raises goes through.
+    """
+    phases = Phases(device, heartbeat)
+    phases.begin("build")
+    if request.memory_limit_bytes is not None:
+        device.cap(request.memory_limit_bytes)
+    begun = time.perf_counter()
+    args = training_arguments(request.arguments, directory, request.device)
+    set_seed(args.seed)  # a model that starts from random weights has the same in every process
+    trainer = build_trainer(request.workload, args, request.attn_implementation)
+    build_seconds = time.perf_counter() - begun
+    if request.without_dropout:
+        without_dropout(trainer)
+    total = sum_over_processes(trainer.args.device) if request.num_processes > 1 else alone
+    meter = StepMeter(device, request.num_processes, total)
+    phases.begin("train")
+    turns = Turns(directory, own_rank(), request.turns, total) if request.turns is not None else None
+    first_gradient = keep_first_gradient(trainer, total)
+    session = _session(trainer, request, meter, turns, total, phases)
+    _train(trainer, request, session)
+    telemetry = device.telemetry()
+    evaluation, evaluation_error = None, None
+    if request.evaluate and trainer.eval_dataset is not None:
+        phases.begin("evaluate")
+        try:
+            evaluation = _evaluate(trainer, request)
+        except Exception as error:  # (the user's evaluation is not what is tuned)
+            if device.is_out_of_memory(error):
+                raise
+            evaluation_error = f"{type(error).__name__}: {error}"
+    if request.save_checkpoint:
+        phases.begin("save")
+        with _saving(trainer):
+            trainer._save_checkpoint(trainer.model_wrapped, trial=None)  # noqa: SLF001 (what Trainer itself calls)
+        total((0.0,))  # no process removes the folder under another that still saves
+    phases.end()
+    return Measurement(
+        steps=meter.steps(),
+        num_warmup_steps=_num_warmup_steps(request, meter),
+        memory=phases.memory(),
+        evaluation=evaluation,
+        evaluation_error=evaluation_error,
+        start_seconds=start_seconds,
+        build_seconds=build_seconds,
+        worst_batch_ran=session.worst_batch_ran,
+        num_trainable_parameters=_num_trainable(trainer),
+        telemetry=telemetry,
+        first_gradient=first_gradient.sketch,
+        stopped_because=session.stopped_because or "training_ended",
+        slices=tuple(turns.slices) if turns is not None else (),
+    )
+
+
+def _num_warmup_steps(request: TrialRequest, meter: StepMeter) -> int:
+    """In a heat what it says, or slices would not be whole; else what is seen."""
+    if request.turns is not None:
+        return min(request.turns.warmup_steps, len(meter.step_seconds))
+    return num_warmup_steps(meter.step_seconds)

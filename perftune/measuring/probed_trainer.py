@@ -1,0 +1,98 @@
+"""The user's own Trainer to the same Trainer, watched: subclassed at run time, with nothing of it replaced."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from perftune.measuring.session import Session
+
+INTEGRATIONS = "transformers.integrations"
+"""Where the callbacks live that report to services; they are taken out, so that no report is sent."""
+
+
+class ProbeMixin:
+    """Sits before the user's class in the method resolution order; every override calls on to it."""
+
+    perftune_session: Session
+    perftune_may_save: bool = False
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
+        """Time the wait for data, or hand out the worst batch."""
+        session = self.perftune_session
+        if session.in_worst_batch:
+            batches = session.worst_batches(num_batches)
+            return batches, self._get_num_items_in_batch(batches, device)  # type: ignore[attr-defined]  # Trainer's
+        session.meter.begin_step()
+        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
+        session.meter.data_ready(batches)
+        return batches, num_items
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Time one forward and backward."""
+        session = self.perftune_session
+        session.micro_step_begins()
+        loss = super().training_step(*args, **kwargs)  # type: ignore[misc]  # the user's class is next
+        session.meter.micro_step_ends(loss)
+        return loss
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        grad_norm = super()._get_grad_norm(*args, **kwargs)  # type: ignore[misc]  # the user's class is next
+        self.perftune_session.grad_norm = grad_norm
+        return grad_norm
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        """A probe logs nothing, saves nothing and evaluates only when asked to."""
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is logged."""
+
+    def push_to_hub(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is pushed."""
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        if self.perftune_may_save:
+            super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]  # the user's class is next
+
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        """Saved only inside the one checkpoint of the final trial."""
+        if self.perftune_may_save:
+            super().save_model(*args, **kwargs)  # type: ignore[misc]  # the user's class is next
+
+
+class StepEnds(TrainerCallback):
+    """Closes each optimizer step after the user's own callbacks."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002 (the signature is upstream's)
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ARG002
+    ) -> TrainerControl:
+        """Count the step, and stop once enough is seen."""
+        if self._session.step_ended(is_last=control.should_training_stop):
+            control.should_training_stop = True
+        return control
+
+
+def reporting_callbacks(trainer: Trainer) -> list[TrainerCallback]:
+    """Callbacks of the trainer that report to a service."""
+    return [
+        callback
+        for callback in trainer.callback_handler.callbacks
+        if any(base.__module__.startswith(INTEGRATIONS) for base in type(callback).__mro__)
+    ]
+
+
+def watch(trainer: Any, session: Session) -> None:
+    """Make a Trainer a watched one, in place: its state, callbacks, collator and optimizer stay as they are."""
+    for callback in reporting_callbacks(trainer):
+        trainer.remove_callback(callback)
+    own = type(trainer)
+    trainer.__class__ = type("Probed" + own.__name__, (ProbeMixin, own), {})
+    trainer.perftune_session = session
+    trainer.add_callback(StepEnds(session))

@@ -1,0 +1,136 @@
+"""What one trial asks of the Trainer while it trains: measured steps until enough is seen, then the worst batch."""
+
+import math
+import time
+from collections.abc import Callable
+from statistics import mean, median
+from typing import Any
+
+from perftune.measuring.collective import SumOverProcesses, alone
+from perftune.measuring.meter import StepMeter
+from perftune.measuring.stopping import CANNOT_WIN, HEAT_ENDED, stop_reason
+from perftune.measuring.turns import Turns
+from perftune.records.trial import TrialRequest
+from perftune.workloads.entry import DivergedError, GaveUpError
+from perftune.workloads.worst_batch import WorstBatch
+
+
+class Session:
+    """The state of one trial inside the training loop.
+
+    The worst batch comes last: the steps that are measured are those of the user's own training from its first step on,
+    and a trial that has been given up, or has no time left, never comes to it.
+    """
+
+    def __init__(
+        self,
+        request: TrialRequest,
+        meter: StepMeter,
+        on_step: Callable[[int, float], None],
+        *,
+        worst_batch: WorstBatch | None = None,
+        on_worst_batch: Callable[[], None] = lambda: None,
+        turns: Turns | None = None,
+        total: SumOverProcesses = alone,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            request: what was asked.
+            meter: takes the times.
+            on_step: called after every measured step with the number of them and the last one's seconds.
+            worst_batch: the heaviest micro-batch; None when it is not to be run.
+            on_worst_batch: called before the worst batch is trained on.
+            turns: of a heat.
+            total: sums over all processes of the trial.
+            clock: monotonic seconds, the same clock as that of the request.
+        """
+        self.meter = meter
+        self.stopped_because: str | None = None
+        self.grad_norm: Any = None
+        self.in_worst_batch = False
+        """Whether the next or current optimizer step is that of the worst batch."""
+        self.worst_batch_ran = False
+        self._request, self._on_step, self._on_worst_batch = request, on_step, on_worst_batch
+        self._worst_batch, self._turns, self._total, self._clock = worst_batch, turns, total, clock
+        self._begun = clock() if request.requested_monotonic_seconds is None else request.requested_monotonic_seconds
+
+    def worst_batches(self, num_batches: int) -> list[Any]:
+        """One optimizer step of nothing but the heaviest micro-batch."""
+        assert self._worst_batch is not None
+        return self._worst_batch.batches(num_batches)
+
+    def micro_step_begins(self) -> None:
+        """Forward begins.
+
+        Raises:
+            GaveUpError: it is the first step, which has taken too long already.
+        """
+        most_seconds = self._request.stop.give_up_first_step_seconds
+        if most_seconds is not None and not self.meter.step_seconds:
+            self._check_first_step(most_seconds)
+        self.meter.micro_step_begins()
+
+    def _check_first_step(self, most_seconds: float) -> None:
+        seconds, num_done, num_batches = self.meter.progress()
+        if seconds > most_seconds:
+            raise GaveUpError(
+                f"given up in the first optimizer step: {seconds:.1f} s had passed after {num_done} of {num_batches} "
+                f"micro-batches, and with more than {most_seconds:.1f} s it cannot win",
+                seconds * num_batches / max(1, num_done),
+            )
+
+    def step_ended(self, is_last: bool = False) -> bool:
+        """Close an optimizer step.
+
+        Args:
+            is_last: training ends here in any case, by the user's own schedule or callback.
+
+        Returns:
+            Whether training should stop.
+
+        Raises:
+            DivergedError: the loss is NaN or infinite.
+        """
+        if self.in_worst_batch:
+            self.worst_batch_ran = True
+            return True
+        loss = self.meter.end_step(self.grad_norm)
+        seconds = self.meter.step_seconds
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss became {loss} in optimizer step {len(seconds)}")
+        self._on_step(len(seconds), seconds[-1])
+        self.stopped_because = "training_ended" if is_last else self._reason(seconds)
+        if is_last or self.stopped_because is None:
+            return is_last
+        self.in_worst_batch = self._goes_on_to_worst_batch(seconds)
+        return not self.in_worst_batch
+
+    def _reason(self, seconds: list[float]) -> str | None:
+        if self._turns is not None:
+            return None if self._turns.goes_on(seconds) else HEAT_ENDED
+        elapsed = self._clock() - self._begun
+        return self._agree(stop_reason(self._request.stop, seconds, self._request.exact_steps, elapsed))
+
+    def _agree(self, reason: str | None) -> str | None:
+        """All processes stop in the same step: the one that stops first decides."""
+        (num_stopping,) = self._total((1.0 if reason else 0.0,))
+        return reason or ("interval" if num_stopping else None)
+
+    def _goes_on_to_worst_batch(self, seconds: list[float]) -> bool:
+        """All processes do, or none."""
+        if self._worst_batch is None or (self._turns is not None and not self._turns.wants_worst_batch):
+            return False
+        (num_against,) = self._total((float(self.stopped_because == CANNOT_WIN or self._has_no_time(seconds)),))
+        if num_against:
+            return False
+        self._on_worst_batch()
+        return True
+
+    def _has_no_time(self, seconds: list[float]) -> bool:
+        most_seconds = self._request.stop.max_wall_seconds
+        if most_seconds is None or self._turns is not None:
+            return False
+        assert self._worst_batch is not None
+        times_as_heavy = self._worst_batch.weight(mean(self.meter.steps().num_padded_tokens))
+        return self._clock() - self._begun + median(seconds) * times_as_heavy > most_seconds

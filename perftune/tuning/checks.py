@@ -1,0 +1,135 @@
+"""Contenders, best first, to the one that may be recommended: its loss follows, and a fresh run has room for all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perftune.records.candidate import Candidate
+from perftune.records.recommendation import LossCheck, Rejection
+from perftune.records.trial import Outcome, Purpose, Trial
+from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, scaled_by_accumulation
+from perftune.search.strategy import fits
+from perftune.tuning.comparisons import TRAINING, describe, pairs_of, runs
+from perftune.tuning.lines import simplify
+from perftune.tuning.loop import Loop
+
+LEAST_LOSS_STEPS, LOSS_STEPS, MORE_LOSS_STEPS = 8, 24, 60
+"""A heat of so many steps is enough where it decides; the loss's own trials have so many where no heat has; and so many
+where that leaves it open."""
+MAX_VERIFIED = 3
+"""Contenders that are verified, one after the other, before the user's own arguments are kept."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A candidate that passed, with what it passed."""
+
+    candidate: Candidate
+    loss_check: LossCheck | None
+    final: Trial | None
+    """None where there was no time for it, which only the user's own arguments are excused for."""
+
+
+def verify(loop: Loop, ranking: Sequence[Candidate]) -> Verified | None:
+    """The first of the ranking that passes, without the lines that do nothing.
+
+    The loss is compared first, then comes a final trial with everything in its memory.
+    """
+    for candidate in (simplify(loop, one) for one in ranking[:MAX_VERIFIED]):
+        loop.observer.on_phase("verify", "loss against the reference, then a fresh run with evaluation and checkpoint")
+        with loop.spending.phase("checks"):
+            check = None
+            if candidate != loop.study.space.base:
+                check = _check_loss(loop, candidate)
+                if check is None or not check.passed:
+                    continue
+            final = _once(loop, candidate, Purpose.FINAL)
+            over = [final] if final.measurement is None else _over_headroom(loop, candidate)
+        if not over:
+            return Verified(candidate, check, final)
+        _reject(loop, candidate, _why_not(over[-1]), over[-1].number)
+    return None
+
+
+def _over_headroom(loop: Loop, candidate: Candidate) -> list[Trial]:
+    """Runs of a candidate that needed more than the headroom leaves: peaks of equal runs differ too."""
+    return [
+        t for t in runs(loop.study, candidate, *TRAINING, Purpose.FINAL) if not fits(loop.study.space, t)
+    ]  # fmt: skip
+
+
+def _reject(loop: Loop, candidate: Candidate, reason: str, trial: int | None) -> None:
+    what = describe(candidate, loop.study.space.base)
+    loop.rejected.append(Rejection(what=what, reason=reason, trial=trial))
+
+
+def _once(loop: Loop, candidate: Candidate, purpose: Purpose, exact_steps: int | None = None) -> Trial:
+    """A trial of this purpose, from the study if it was run already."""
+    known = [
+        trial
+        for trial in loop.study.of(candidate)
+        if trial.purpose is purpose
+        and (exact_steps is None or trial.measurement is None or len(trial.measurement.steps) >= exact_steps)
+    ]
+    return known[-1] if known else loop.run(candidate, purpose, exact_steps=exact_steps)
+
+
+def _check_loss(loop: Loop, candidate: Candidate) -> LossCheck | None:
+    """Over what the heats have seen first; over more steps of their own where that leaves it open."""
+    tolerance = loop.study.probe.loss_tolerance
+    check, scale = None, None
+    for num_steps in (LEAST_LOSS_STEPS, MORE_LOSS_STEPS):
+        trial, reference = _loss_trials(loop, candidate, num_steps)
+        if trial.measurement is None or reference.measurement is None:
+            failed = trial if trial.measurement is None else reference
+            said = failed.failure.message if failed.failure else failed.outcome.value
+            _reject(loop, candidate, f"its loss could not be compared: {said}", failed.number)
+            return None
+        scale = scaled_by_accumulation(trial, reference)
+        check = compare_losses(trial, reference, tolerance)
+        if not is_undecided(check):
+            break
+    check = allow_for_noise(check) if check is not None else None
+    if check is not None and not check.passed:
+        _reject(loop, candidate, _why_not_loss(check, scale), check.trials[0])
+    return check
+
+
+def _loss_trials(loop: Loop, candidate: Candidate, num_steps: int) -> tuple[Trial, Trial]:
+    """Two trials on the same data from the first step on: the longest of a heat, if long enough; else of their own."""
+    own = _loss_reference(loop, candidate)
+    pairs = [(_common_steps(*pair), *pair) for pair in pairs_of(loop.study, candidate, own)]
+    longest = max(pairs, key=lambda found: found[0], default=None)
+    if longest is not None and longest[0] >= num_steps:
+        return longest[1], longest[2]
+    steps = max(num_steps, LOSS_STEPS)
+    return _once(loop, candidate, Purpose.LOSS, steps), _once(loop, own, Purpose.LOSS, steps)
+
+
+def _common_steps(one: Trial, other: Trial) -> int:
+    return min(len(trial.measurement.steps) for trial in (one, other) if trial.measurement)
+
+
+def _loss_reference(loop: Loop, candidate: Candidate) -> Candidate:
+    """The user's own arguments; if they do not run here, the candidate in the user's precision and optimizer."""
+    base = loop.study.space.base
+    if any(trial.outcome is Outcome.COMPLETED for trial in loop.study.of(base)):
+        return base
+    same = {knob: base.settings[knob] for knob in ("precision", "optim") if knob in base.settings}
+    return candidate.replace(**same)
+
+
+def _why_not(trial: Trial) -> str:
+    run = "the final run, with evaluation and checkpoint," if trial.purpose is Purpose.FINAL else "one of its runs"
+    if trial.failure is not None:
+        return f"{run} {trial.outcome.value}: {trial.failure.message}"
+    return f"{run} needs more memory than the headroom leaves"
+
+
+def _why_not_loss(check: LossCheck, scale: float | None) -> str:
+    if scale is not None:
+        return (
+            f"the loss is {scale:.2f} times that of your own arguments from the first step on. The model averages its "
+            "loss over the micro-batch and the Trainer does not correct for accumulation, so another micro-batch would "
+            "change what is learned (see Trainer.model_accepts_loss_kwargs)"
+        )
+    return check.message

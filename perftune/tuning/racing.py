@@ -1,0 +1,166 @@
+"""Contenders to who is better, in heats: side by side in turns, or one after the other where they do not fit so."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from perftune.decisions import Answer, Verdict, decide, hopeless, is_over
+from perftune.errors import NoCandidateError
+from perftune.isolation.heat import TurnPlan
+from perftune.records.candidate import Candidate
+from perftune.records.heat import Round
+from perftune.records.study import Study
+from perftune.records.summary import step_interval
+from perftune.records.trial import Purpose
+from perftune.search import contenders
+from perftune.tuning.beside import fit_beside
+from perftune.tuning.heats import heats
+from perftune.tuning.loop import Loop
+
+RACE_SHARE = 0.7
+"""Part of the time before the checks that the first three heats of the race are planned to take; lines come after."""
+LEAST_HEATS, HEATS_TO_TELL, MOST_HEATS = 2, 3, 8
+"""Heats before a race may end, for which it is planned, and after which it ends undecided."""
+TRIALS_SHARE = {Purpose.RACE: 0.7, Purpose.ABLATION: 0.9}
+"""Part of the budget of trials that is spent when heats for this reason have to end; the rest is for the checks."""
+WARMUP_STEPS = 2
+LEAST_ROUNDS, MOST_ROUNDS = 4, 10
+SLICE_SECONDS, SLICE_SHARE = 1.0, 0.004
+"""A slice of the contender in the middle is shorter than most disturbances, so that one spoils a round and not a heat;
+and no more than this part of the budget."""
+MOST_CONTENDERS = 4
+"""Beside the user's own: the more race, the less each is seen."""
+
+
+def seconds_before_checks(loop: Loop) -> float:
+    """What may still be spent on heats."""
+    return loop.spending.left_seconds() - loop.final_seconds()
+
+
+def field_of_race(loop: Loop) -> list[Candidate]:
+    """The candidates that the search cannot tell from the best, best guess first, and the user's own last.
+
+    Raises:
+        NoCandidateError: nothing completed within the memory.
+    """
+    study = loop.study
+    racers = contenders(study.space, study.trials, study.probe.objective, most=MOST_CONTENDERS)
+    if not racers:
+        reasons = "; ".join(dict.fromkeys(t.failure.message for t in study.trials if t.failure))
+        raise NoCandidateError(
+            f"no candidate completed within {study.probe.target.headroom:.0%} of headroom, so there is nothing to "
+            f"recommend: {reasons}. Raise target.memory, lower target.headroom, or allow smaller micro-batches"
+        )
+    base = study.space.base
+    others = [candidate for candidate in racers if candidate != base]
+    own = [candidate for candidate in racers if candidate == base]
+    seconds = RACE_SHARE * seconds_before_checks(loop) / HEATS_TO_TELL
+    while len(others) > 1 and heat_seconds(loop, [*others, *own], LEAST_ROUNDS) > seconds:
+        others.pop()
+    return [*others, *own]
+
+
+def reference(study: Study, racers: Sequence[Candidate]) -> Candidate:
+    """The user's own arguments; where they do not run here, the search's best guess."""
+    base = study.space.base
+    return base if base in racers else racers[0]
+
+
+def race(loop: Loop) -> list[Candidate]:
+    """Let the candidates that the search cannot tell apart run in heats; they are returned, best guess first."""
+    racers = field_of_race(loop)
+    if len(racers) > 1:
+        loop.observer.on_phase("race", f"{len(racers)} contenders in turns")
+        with loop.spending.phase("turns"):
+            for number in range(MOST_HEATS):
+                wanted = RACE_SHARE / HEATS_TO_TELL if number == 0 else 1.0
+                field = _field(loop.study, racers, number)
+                if len(field) < 2 or not run_heat(loop, field, Purpose.RACE, wanted):
+                    break
+    return racers
+
+
+def _field(study: Study, racers: Sequence[Candidate], number: int) -> list[Candidate]:
+    """Who runs in the next heat; nobody where it is decided."""
+    running = [c for c in racers if not any(t.measurement is None for t in study.of(c) if t.heat is not None)]
+    if number < LEAST_HEATS or len(running) < 2:
+        return running
+    own = reference(study, running)
+    keys, seen, worthwhile = [candidate.key for candidate in running], heats(study), study.probe.worthwhile
+    said = decide(seen, keys, own.key, worthwhile, max_heats=MOST_HEATS)
+    is_told = number >= HEATS_TO_TELL or is_over(seen, keys, worthwhile)
+    if said.answer is Answer.KEEP_YOURS or (said.answer is Answer.TUNED and is_told):
+        return []
+    lost = hopeless(seen, keys, own.key)
+    return [candidate for candidate in running if candidate.key not in lost]
+
+
+def verdict(study: Study, racers: Sequence[Candidate]) -> Verdict | None:
+    """What the heats say of contenders against the user's own; None where the two were in no heat together."""
+    own, seen = reference(study, racers), heats(study)
+    keys = [one.key for one in racers if one != own and any({one.key, own.key} <= heat.keys() for heat in seen)]
+    return decide(seen, keys, own.key, study.probe.worthwhile, max_heats=MOST_HEATS) if keys else None
+
+
+def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, share: float = 1.0) -> bool:
+    """Run one heat of these candidates, if the time before the checks has room for it.
+
+    Args:
+        loop: what runs trials.
+        field: two or more candidates.
+        purpose: of their trials.
+        share: part of that time that the heat should take, as far as that gives it enough rounds.
+
+    Returns:
+        Whether it was run.
+    """
+    seconds = seconds_before_checks(loop)
+    num_rounds = _num_rounds(loop, field, share * seconds, seconds)
+    if not num_rounds or not loop.has_trials_left(len(field), TRIALS_SHARE[purpose]):
+        return False
+    if not fit_beside(loop.study, field):
+        _one_after_the_other(loop, field, purpose)
+        return True
+
+    def goes_on(rounds: Sequence[Round]) -> list[int]:
+        return list(rounds[-1]) if seconds_before_checks(loop) > 0 else []
+
+    is_proved = any(trial.heat is not None for trial in loop.study.of(field[0]))
+    plan = TurnPlan(
+        slice_seconds=_slice_seconds(loop.study), max_rounds=num_rounds, warmup_steps=WARMUP_STEPS
+    )  # fmt: skip
+    loop.run_in_turns(field, purpose, plan, goes_on, worst_batch=not is_proved)
+    return True
+
+
+def _num_rounds(loop: Loop, field: Sequence[Candidate], wanted_seconds: float, most_seconds: float) -> int:
+    """As many as fit into the wanted seconds, at least a few; 0 where not even one fits into what there is."""
+    start, each = heat_seconds(loop, field, 0), heat_seconds(loop, field, 1) - heat_seconds(loop, field, 0)
+    number = min(MOST_ROUNDS, max(LEAST_ROUNDS, int((wanted_seconds - start) / each)))
+    return max(0, min(number, int((most_seconds - start) / each)))
+
+
+def heat_seconds(loop: Loop, field: Sequence[Candidate], num_rounds: int) -> float:
+    """What a heat takes, from what trials of the search have taken: to start and build, to warm up, and its rounds."""
+    searched = [t for t in loop.study.completed(Purpose.SEARCH) if t.measurement is not None]
+    starts = [t.wall_seconds - sum(t.measurement.steps.step_seconds) for t in searched if t.measurement]
+    step = median(_step_seconds(loop.study, candidate) for candidate in field)
+    turn = max(step, _slice_seconds(loop.study))
+    return len(field) * (median(starts or [0.0]) + WARMUP_STEPS * step + num_rounds * turn)
+
+
+def _step_seconds(study: Study, candidate: Candidate) -> float:
+    own = [step_interval(t.measurement).value for t in study.of(candidate) if t.measurement is not None]
+    known = own or [step_interval(t.measurement).value for t in study.completed() if t.measurement is not None]
+    return median(known or [0.0])
+
+
+def _slice_seconds(study: Study) -> float:
+    return min(SLICE_SECONDS, SLICE_SHARE * study.probe.budget.minutes * 60)
+
+
+def _one_after_the_other(loop: Loop, field: Sequence[Candidate], purpose: Purpose) -> None:
+    """A heat of one round, for contenders that do not fit beside each other; the order turns by one every heat."""
+    heat = loop.next_number()
+    turn = len({trial.heat for trial in loop.study.trials if trial.heat is not None}) % len(field)
+    for candidate in (*field[turn:], *field[:turn]):
+        loop.run(candidate, purpose, heat=heat)

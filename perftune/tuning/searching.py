@@ -1,0 +1,81 @@
+"""The search phase: what the strategy proposes is tried, and traced in between, while the budget has time for it."""
+
+from typing import Protocol
+
+from perftune.records.prior import Prior
+from perftune.records.trial import Purpose
+from perftune.tuning.loop import Loop
+from perftune.tuning.racing import LEAST_HEATS, LEAST_ROUNDS, heat_seconds
+
+SEARCH_SHARE = 0.45
+"""Part of the budget, in minutes and in trials, that is spent when the search has to end."""
+TRACE_SHARE = 0.1
+"""Part of the budget that traces may take."""
+FIRST_SHARE = 0.2
+"""By this part of the budget a candidate beside the user's own has been measured: traces wait until then."""
+LEAST_TRACE_SECONDS = 3.0
+
+
+class PriorTracer(Protocol):
+    """What traces one variant after the other."""
+
+    def step(self, seconds: float) -> Prior | None:
+        """Trace what matters most and has not been traced, if that fits into so many seconds; None if nothing did."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be predicted; None while something may be."""
+
+
+def search(loop: Loop, tracer: PriorTracer | None = None) -> None:
+    """Run what the strategy proposes until it has enough or the budget says so.
+
+    The user's own arguments and one other candidate are tried in any case.
+    """
+    loop.observer.on_phase("search", f"{loop.study.space.num_candidates:,} candidates")
+    with loop.spending.phase("search"):
+        while _may_go_on(loop):
+            if tracer is not None:
+                _trace(loop, tracer)
+            study = loop.study
+            candidate = loop.strategy.propose(study.space, study.trials, study.probe.objective)
+            if candidate is None:
+                return
+            loop.run(candidate, Purpose.SEARCH)
+
+
+def _may_go_on(loop: Loop) -> bool:
+    trials = loop.study.trials
+    if len({trial.candidate.key for trial in trials}) < 2:
+        return True
+    has_trials = len(trials) < SEARCH_SHARE * loop.study.probe.budget.trials
+    pair = [loop.leader() or loop.study.space.base, loop.study.space.base]
+    kept = LEAST_HEATS * heat_seconds(loop, pair, LEAST_ROUNDS) + loop.final_seconds() + loop.trial_seconds()
+    return has_trials and loop.spending.left_seconds(SEARCH_SHARE) > 0 and loop.spending.left_seconds() > kept
+
+
+def _trace(loop: Loop, tracer: PriorTracer) -> None:
+    """Not before the user's own has run, whose seconds say what a trial costs."""
+    spending = loop.spending
+    if not loop.study.trials:
+        return
+    seconds = TRACE_SHARE * spending.total_seconds - spending.phase_seconds.get("traces", 0.0)
+    if len({trial.candidate.key for trial in loop.study.trials}) < 2:
+        seconds = min(seconds, spending.left_seconds(FIRST_SHARE) - loop.trial_seconds())
+    if seconds < LEAST_TRACE_SECONDS:
+        return
+    with spending.phase("traces"):
+        prior = tracer.step(seconds)
+    if prior is None and tracer.failure is not None:
+        _note(loop, f"nothing was predicted: {tracer.failure}")
+    if prior is not None:
+        space = loop.study.space.model_copy(update={"prior": prior})
+        loop.study = loop.study.model_copy(update={"space": space})
+        loop.save()
+
+
+def _note(loop: Loop, text: str) -> None:
+    survey = loop.study.survey
+    if text not in survey.notes:
+        survey = survey.model_copy(update={"notes": (*survey.notes, text)})
+        loop.study = loop.study.model_copy(update={"survey": survey})

@@ -1,0 +1,66 @@
+"""The heaviest samples are found through the user's own collator, and make the heaviest micro-batch."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset
+
+from perftune.workloads.worst_batch import MAX_SCAN_SECONDS, Source, collate_worst, scan
+
+LENGTHS = [3, 9, 2, 9, 5]
+
+
+def collate(samples: list[list[int]]) -> dict[str, torch.Tensor]:
+    longest = max(len(sample) for sample in samples)
+    ids = torch.tensor([sample + [0] * (longest - len(sample)) for sample in samples])
+    mask = torch.tensor([[1] * len(sample) + [0] * (longest - len(sample)) for sample in samples])
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def source() -> Source:
+    return Source([[1] * length for length in LENGTHS], collate)
+
+
+def test_the_longest_come_first_and_equal_ones_in_order() -> None:
+    found = scan(source(), num_worst=3)
+    assert [(sample.index, sample.num_tokens) for sample in found.worst] == [(1, 9), (3, 9), (4, 5)]
+    assert [sample.num_elements for sample in found.worst] == [18, 18, 10]
+    assert (found.num_samples, found.num_scanned) == (5, 5)
+    assert found.mean_num_tokens == sum(LENGTHS) / len(LENGTHS)
+
+
+def test_the_collator_decides_what_is_heavy() -> None:
+    def cropping(samples: list[list[int]]) -> dict[str, torch.Tensor]:
+        return collate([sample[:4] for sample in samples])
+
+    assert [sample.index for sample in scan(Source(source().dataset, cropping), num_worst=2).worst] == [1, 3]
+    assert scan(Source(source().dataset, cropping), num_worst=1).worst[0].num_tokens == 4
+
+
+def test_a_scan_ends_when_its_time_is_over_and_says_how_far_it_came() -> None:
+    ticks = count()
+    found = scan(source(), num_worst=5, clock=lambda: next(ticks) * MAX_SCAN_SECONDS / 2)
+    assert found.num_scanned == 3
+    assert found.num_samples == 5
+
+
+def test_the_micro_batch_is_filled_by_repeating_the_worst() -> None:
+    batch: Any = collate_worst(source(), [1, 4], micro_batch=3)
+    assert batch["input_ids"].shape == (3, 9)
+    assert batch["attention_mask"].sum(dim=1).tolist() == [9, 5, 9]
+
+
+class Stream(IterableDataset[list[int]]):
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter([[1] * length for length in LENGTHS])
+
+
+def test_a_stream_is_read_and_its_samples_found_again() -> None:
+    stream = Source(Stream(), collate)
+    found = scan(stream, num_worst=2)
+    assert found.num_samples is None
+    assert found.num_scanned == 5
+    batch = collate_worst(stream, [sample.index for sample in found.worst], micro_batch=2)
+    assert batch["attention_mask"].sum(dim=1).tolist() == [9, 9]
