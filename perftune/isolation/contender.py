@@ -2,7 +2,8 @@
 
 A contender that waits must not take the time of the one whose turn it is. Blocked in a read it takes none itself, but
 its data loader workers would go on filling their queue, threads of OpenMP spin for a while, and user code may have
-threads of its own. So its whole process group is stopped, and finds the world as it was when its turn comes.
+threads of its own. So its whole process group is stopped, and finds the world as it was when its turn comes. What user
+code has put into a session of its own is not stopped.
 """
 
 import signal

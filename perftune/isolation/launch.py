@@ -58,11 +58,11 @@ class Spawned:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
         self.pid = self._process.pid
-        self._ends = os.pidfd_open(self.pid)
+        self._ended = os.pidfd_open(self.pid)
 
     def wait(self, seconds: float, also: Sequence[int] = ()) -> int | None:
         """See `Process`."""
-        select.select([self._ends, *also], [], [], seconds)
+        select.select([self._ended, *also], [], [], seconds)
         code = self._process.poll()
         if code is None:
             return None
@@ -72,7 +72,7 @@ class Spawned:
         """See `Process`."""
         signal_group(self.pid, signal.SIGKILL)
         self._process.wait()
-        os.close(self._ends)
+        os.close(self._ended)
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:

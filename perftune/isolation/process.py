@@ -5,6 +5,7 @@ import ctypes
 import errno
 import importlib
 import os
+import select
 import signal
 import sys
 import traceback
@@ -49,6 +50,27 @@ def die_with_parent() -> None:
     """Let the kernel kill this process when its parent ends (Linux; elsewhere nothing)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def kill_group_after_leader() -> None:
+    """Set a process apart that kills the group of this one, its leader, once this one has ended (Linux).
+
+    The fork server does that for its forks. A fresh interpreter whose parent is killed dies with it, but data loader
+    workers that are stopped at that moment would never see it and stay for ever.
+    """
+    if sys.platform != "linux":
+        return
+    leader = os.pidfd_open(group := os.getpid())
+    if first := os.fork():
+        os.waitpid(first, 0)
+        os.close(leader)
+        return
+    os.setsid()
+    if os.fork() == 0:  # no child of the trial, which may wait for all of its own
+        select.select([leader], [], [])
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    os._exit(0)
 
 
 def adopt_orphans() -> None:

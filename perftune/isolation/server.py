@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from perftune.isolation.deferred import FUNCTIONS, defer
-from perftune.isolation.process import adopt_orphans, become_trial, run_task
+from perftune.isolation.process import adopt_orphans, become_trial, kill_group_after_leader, run_task
 from perftune.isolation.protocol import TRACING, ForkRequest
 from perftune.isolation.ranks import run_ranks
 
@@ -157,6 +157,7 @@ def _load(modules: list[str]) -> None:
 def main(arguments: list[str]) -> None:
     """Serve, with the modules to load first as arguments; or run one task (``--once REQUEST``)."""
     if arguments[:1] == ["--once"]:
+        kill_group_after_leader()
         os._exit(trial_main(ForkRequest(**json.loads(arguments[1]))))
     else:
         _serve(arguments)

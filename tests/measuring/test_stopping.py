@@ -34,3 +34,18 @@ def test_a_candidate_that_cannot_win_is_given_up_before_its_interval_is_tight() 
 def test_exact_steps_are_all_that_counts() -> None:
     assert stop_reason(RULE, [1.0] * 30, exact_steps=31) is None
     assert stop_reason(RULE, [1.0, 9.0], exact_steps=2) == "exact_steps"
+
+
+def test_a_first_step_that_took_too_long_is_the_last() -> None:
+    rule = RULE.model_copy(update={"give_up_first_step_seconds": 5.0})
+    assert stop_reason(rule, [5.5]) == "cannot_win"
+    assert stop_reason(rule, [5.5], exact_steps=3) == "cannot_win"
+    assert stop_reason(rule, [4.5, 9.0]) is None
+
+
+@pytest.mark.parametrize("exact_steps", [None, 9])
+def test_the_bound_of_the_whole_trial_counts_in_any_case(exact_steps: int | None) -> None:
+    rule = RULE.model_copy(update={"max_wall_seconds": 30.0})
+    assert stop_reason(rule, [], exact_steps, elapsed_seconds=40.0) is None
+    assert stop_reason(rule, [1.0, 2.0], exact_steps, elapsed_seconds=28.0) is None
+    assert stop_reason(rule, [1.0, 2.0], exact_steps, elapsed_seconds=28.5) == "max_wall_seconds"

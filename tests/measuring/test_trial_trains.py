@@ -220,6 +220,29 @@ def test_a_trial_that_cannot_win_ends_early(runs: Runs) -> None:
     assert len(measurement.steps) < 10
 
 
+def test_a_first_step_that_cannot_win_ends_inside_itself(runs: Runs) -> None:
+    trial = runs.trial("slow", micro_batch=1, stop=StopRule(give_up_first_step_seconds=1.0))
+    assert trial.outcome is Outcome.GAVE_UP
+    assert trial.failure is not None
+    assert "after 1 of 8 micro-batches" in trial.failure.message
+    assert trial.failure.step_seconds is not None
+    assert 7 < trial.failure.step_seconds / 2.0 < 80, "eight micro-batches of two seconds and what the first adds"
+
+
+def test_a_trial_ends_with_what_it_has_when_its_time_is_over(runs: Runs) -> None:
+    measurement = runs.measured("slow", exact_steps=500, worst_batch=(12,), stop=StopRule(max_wall_seconds=1.0))
+    assert measurement.stopped_because == "max_wall_seconds"
+    assert len(measurement.steps) == 1
+    assert not measurement.worst_batch_ran
+    assert measurement.memory.worst_batch_bytes is None
+
+
+def test_the_worst_batch_changes_nothing_that_is_learned(runs: Runs) -> None:
+    with_it, without = (runs.measured("plain", worst_batch=worst).steps for worst in ((12, 25), ()))
+    assert with_it.loss == without.loss
+    assert with_it.grad_norm == without.grad_norm
+
+
 def test_the_survey_finds_the_longest_samples_through_the_collator(runs: Runs) -> None:
     survey = runs.survey("plain")
     assert survey.num_samples == 96
