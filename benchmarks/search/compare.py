@@ -1,6 +1,7 @@
 """Replay the searches on recorded landscapes and print, as a Markdown table, what each finds in how many trials.
 
 python -m benchmarks.search.compare benchmarks/search/landscapes/*.json
+python -m benchmarks.search.compare benchmarks/search/landscapes/*.json --noise 3 --strategies model
 
 Regret: how much slower the recommended candidate is than the best of the landscape (drift taken out), as a part of
 the best. Recommended is what the search itself would name: for the model its expectation among the candidates that
@@ -22,15 +23,16 @@ from perftune.records.candidate import Candidate, Space
 from perftune.records.probe import Objective
 from perftune.records.summary import score
 from perftune.records.trial import Purpose, Trial
-from perftune.search import STRATEGIES, contenders, leader, next_in_race
-from perftune.tuner.loop import MAX_ROUNDS
+from perftune.search import STRATEGIES, leader
+from perftune.search.encoding import Encoding
+from perftune.search.model import Beliefs
+from perftune.search.race import HOPELESS
 
 OBJECTIVE = Objective.SAMPLES_PER_SECOND
 AFTER = 12
 GOAL = 0.02
-NUM_RACERS = 2
-"""Beside the user's own: what a budget of thirty trials lets race."""
-WORTHWHILE = 0.02
+NUM_RACERS = 3
+"""That are run in turns."""
 
 
 class Play(NamedTuple):
@@ -50,28 +52,33 @@ class Play(NamedTuple):
         return next((i + 1 for i, regret in enumerate(self.regrets) if regret <= GOAL), self.num_candidates)
 
 
-def play(name: str, landscape: Landscape, truth: Truth, seed: int) -> Play:
+def play(name: str, landscape: Landscape, truth: Truth, seed: int, noise: float = 1.0) -> Play:
     """Run a search on a landscape until it has both numbers."""
-    strategy, replay = STRATEGIES[name](seed), Replay(landscape, seed, truth)
+    strategy, replay = STRATEGIES[name](seed), Replay(landscape, seed, truth, noise)
     trials: list[Trial] = []
     regrets: list[float] = []
     space, purpose = landscape.space, Purpose.SEARCH
-    total = math.prod(len(knob.values) for knob in space.knobs)
+    total = space.num_candidates
     while len(trials) < total and (len(trials) < AFTER or min(regrets) > GOAL):
         candidate = None if purpose is Purpose.RACE else strategy.propose(space, trials, OBJECTIVE)
-        if candidate is None:
-            candidate, purpose = _next_in_race(space, trials), Purpose.RACE
-        if candidate is None:
+        if candidate is None and len(trials) >= AFTER:
             break
+        if candidate is None:
+            candidate, purpose = next_in_turns(space, trials), Purpose.RACE
         trials.append(replay.trial(candidate, len(trials), purpose))
         best = leader(space, trials, OBJECTIVE) if name == "model" else best_score(space, trials)
         regrets.append(math.inf if best is None else truth.regret(best))
     return Play(regrets, total)
 
 
-def _next_in_race(space: Space, trials: Sequence[Trial]) -> Candidate | None:
-    racers = contenders(space, trials, OBJECTIVE, most=NUM_RACERS)
-    return next_in_race(racers, trials, OBJECTIVE, WORTHWHILE, MAX_ROUNDS)
+def next_in_turns(space: Space, trials: Sequence[Trial]) -> Candidate:
+    """Of the candidates that the model cannot tell from its best, the one that was run least often."""
+    beliefs = Beliefs(Encoding(space), trials, OBJECTIVE, seed=0)
+    expected, chance = beliefs.standing()
+    ranked = sorted(expected, key=lambda row: expected[row])
+    close = [row for row in ranked if row == beliefs.leader or chance[row] > HOPELESS][:NUM_RACERS]
+    runs = [observation.row for observation in beliefs.observations]
+    return beliefs.encoding.candidate(min(close, key=runs.count))
 
 
 def best_score(space: Space, trials: Sequence[Trial]) -> Candidate | None:
@@ -80,7 +87,7 @@ def best_score(space: Space, trials: Sequence[Trial]) -> Candidate | None:
     return max(fitting, key=lambda trial: score(trial, OBJECTIVE)).candidate if fitting else None
 
 
-def table(landscapes: Sequence[Landscape], names: Sequence[str], num_seeds: int) -> str:
+def table(landscapes: Sequence[Landscape], names: Sequence[str], num_seeds: int, noise: float = 1.0) -> str:
     """A row per landscape and search, and one per search over all."""
     figures = f"regret after {AFTER}: median | worst | trials to {GOAL:.0%}: median | mean"
     lines = [f"| landscape | candidates | search | {figures} |", "|---|---|---|---|---|---|---|"]
@@ -89,7 +96,7 @@ def table(landscapes: Sequence[Landscape], names: Sequence[str], num_seeds: int)
         truth = Truth(landscape)
         seeds = range(number * num_seeds, (number + 1) * num_seeds)  # or luck would repeat where the spaces are alike
         for name in names:
-            plays = [play(name, landscape, truth, seed) for seed in seeds]
+            plays = [play(name, landscape, truth, seed, noise) for seed in seeds]
             everything[name] += plays
             lines.append(_row(landscape.workload, str(plays[0].num_candidates), name, plays))
     return "\n".join(lines + [_row("all", "", name, plays) for name, plays in everything.items()])
@@ -109,13 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("landscapes", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--noise", type=float, default=1.0, help="times the noise that was recorded")
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
     options = parser.parse_args(arguments)
     landscapes = [read(path) for path in options.landscapes]
     for path, landscape in zip(options.landscapes, landscapes, strict=True):
         if not complete(landscape):
             raise SystemExit(f"{path}: not every candidate has been run; finish it with benchmarks.search.record")
-    print(table(landscapes, options.strategies, options.seeds))
+    print(table(landscapes, options.strategies, options.seeds, options.noise))
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def _drop(name: str, values: list[Setting], base: Candidate) -> None:
 
 def shuffled(space: Space, repeat: int) -> list[Candidate]:
     """Every candidate once, in another order for every repeat."""
-    candidates = space.candidates()
+    candidates = list(space.candidates())
     random.Random(repeat).shuffle(candidates)
     return candidates
 

@@ -20,10 +20,17 @@ class Replay:
     candidate's truth times a residual drawn from all recorded ones (two runs of one candidate would know too little
     of the noise) times the recorded drift, which is entered at a moment that the seed decides and then goes on with
     the cost of the trials.
+
+    Args:
+        landscape: as recorded.
+        seed: of the residuals, and of the moment.
+        truth: of the landscape, if it is at hand.
+        noise: the residuals are so many times what was recorded, as logarithms.
     """
 
-    def __init__(self, landscape: Landscape, seed: int, truth: Truth | None = None) -> None:
+    def __init__(self, landscape: Landscape, seed: int, truth: Truth | None = None, noise: float = 1.0) -> None:
         self.truth = truth or Truth(landscape)
+        self._noise = noise
         self._rng = np.random.default_rng([seed, 17])
         self._runs: dict[str, list[Trial]] = {}
         for trial in landscape.trials:
@@ -52,7 +59,7 @@ class Replay:
         if not math.isfinite(level):
             return recorded.model_copy(update=update)
         slow = float(np.interp(self._clock % self._times[-1], self._times, self.truth.slowness))
-        residual = float(self._rng.choice(self.truth.residuals))
+        residual = self._noise * float(self._rng.choice(self.truth.residuals))
         factor = level * math.exp(residual) * slow / step_interval(recorded.measurement).value
         measurement = _scaled(recorded.measurement, factor, slow / self._slowness[recorded.number])
         return recorded.model_copy(update={**update, "measurement": measurement})

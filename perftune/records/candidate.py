@@ -1,6 +1,8 @@
 """Knobs, and candidates: one setting of all knobs, spelled in TrainingArguments field names."""
 
 import json
+import math
+from collections.abc import Iterator
 from enum import Enum
 from itertools import product
 from typing import Any
@@ -109,13 +111,16 @@ class Space(Record):
     prior: Prior | None = None
     """What traces say of the candidates; None: nothing was traced."""
 
-    def candidates(self) -> list[Candidate]:
-        """Every candidate, in the order of the knobs."""
+    @property
+    def num_candidates(self) -> int:
+        """How many candidates there are."""
+        return math.prod(len(knob.values) for knob in self.knobs)
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Every candidate, in the order of the knobs, made one by one: of a large space there are very many."""
         names = [knob.name for knob in self.knobs]
-        return [
-            Candidate(settings=dict(zip(names, values, strict=True)))
-            for values in product(*(knob.values for knob in self.knobs))
-        ]
+        for values in product(*(knob.values for knob in self.knobs)):
+            yield Candidate(settings=dict(zip(names, values, strict=True)))
 
     @property
     def usable_memory_bytes(self) -> float:

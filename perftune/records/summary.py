@@ -54,7 +54,7 @@ def step_speedup(measurement: Measurement, reference: Measurement) -> float:
 def score(trial: Trial, objective: Objective) -> float:
     """What the search maximises, of a completed trial: samples or tokens per second, or one over the peak bytes.
 
-    Cost on one kind of device is time, so its score is samples per second.
+    Cost on so many devices of one kind is time, so its score is samples per second.
 
     Raises:
         ValueError: the trial did not complete, or has no tokens to count.
@@ -86,8 +86,13 @@ def times_better(trial: Trial, reference: Trial, objective: Objective) -> float:
     return score(trial, objective) / score(reference, objective)
 
 
-def summarize(trials: Sequence[Trial], price_per_hour: float | None = None) -> Summary:
+def summarize(trials: Sequence[Trial], price_per_hour: float | None = None, num_devices: int = 1) -> Summary:
     """The figures of one candidate: medians over its completed trials, and its largest peak.
+
+    Args:
+        trials: of the candidate.
+        price_per_hour: of one device.
+        num_devices: that train together; rates are of all of them, so all are paid for.
 
     Raises:
         ValueError: none completed.
@@ -102,5 +107,5 @@ def summarize(trials: Sequence[Trial], price_per_hour: float | None = None) -> S
         tokens_per_second=median(tokens) if tokens else None,
         step_seconds=median(step_interval(m).value for m in measurements),
         peak_memory_bytes=max(m.memory.peak_bytes for m in measurements),
-        cost_per_million_samples=price_per_hour / 3600 / rate * 1e6 if price_per_hour else None,
+        cost_per_million_samples=num_devices * price_per_hour / 3600 / rate * 1e6 if price_per_hour else None,
     )

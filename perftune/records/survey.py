@@ -51,6 +51,10 @@ class Survey(Record):
     mean_num_tokens: float | None
     num_tokens_by_percent: tuple[int, ...] = ()
     """Tokens of a sample at 0 %, 1 %, … 100 % of the data, ascending; empty for inputs without tokens."""
+    sample_seconds: float | None = None
+    """What it takes to load and collate one sample, median; None where it was not timed, as in older studies."""
+    sample_cpu_seconds: float | None = None
+    """The part of it that computes; the rest waits, for a disk or a network."""
     has_eval_dataset: bool
     arguments: dict[str, Any]
     """Every TrainingArguments field as the user's own run has it (JSON-able)."""

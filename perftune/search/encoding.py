@@ -1,16 +1,17 @@
 """A space of candidates becomes arrays: one row per candidate, one column per knob, ready for matrix algebra."""
 
+import math
 from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from perftune.records.base import Setting
 from perftune.records.candidate import MICRO_BATCH, Candidate, Space
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int16]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -21,9 +22,13 @@ class Encoding:
         self.space = space
         self.names = [knob.name for knob in space.knobs]
         self.values = [knob.values for knob in space.knobs]
-        shape = tuple(len(values) for values in self.values)
-        self._shape = shape
-        self.codes: Ints = np.indices(shape).reshape(len(shape), -1).T.astype(np.int64)
+        self._shape = tuple(len(values) for values in self.values)
+        self._strides = [math.prod(self._shape[place + 1 :]) for place in range(len(self._shape))]
+        self._places = [{(type(value), value): i for i, value in enumerate(values)} for values in self.values]
+        columns = np.empty((len(self._shape), math.prod(self._shape)), dtype=np.int16)
+        for column, size, stride in zip(columns, self._shape, self._strides, strict=True):
+            column.reshape(-1, size, stride)[:] = np.arange(size, dtype=np.int16)[None, :, None]
+        self.codes: Codes = columns.T
         """Candidate × knob: which value of the knob."""
 
     def __len__(self) -> int:
@@ -32,22 +37,25 @@ class Encoding:
     @cached_property
     def micro_batch(self) -> Floats:
         """Samples per forward pass, of every candidate."""
-        column = self.names.index(MICRO_BATCH)
-        sizes = np.array([float(str(size)) for size in self.values[column]])
-        return sizes[self.codes[:, column]]
+        sizes = np.array([float(str(size)) for size in self.values[self.names.index(MICRO_BATCH)]])
+        return sizes[self.column(MICRO_BATCH)]
 
-    def column(self, name: str) -> Ints:
+    def column(self, name: str) -> Codes:
         """The codes of one knob, of every candidate."""
         return self.codes[:, self.names.index(name)]
 
     def number(self, candidate: Candidate) -> int | None:
         """The row of a candidate; None when it is not in the space."""
-        if set(candidate.settings) != set(self.names):
+        settings = candidate.settings
+        if settings.keys() != set(self.names):
             return None
-        code = [_index(values, candidate.settings[name]) for name, values in zip(self.names, self.values, strict=True)]
-        if any(index is None for index in code):
-            return None
-        return int(np.ravel_multi_index([index for index in code if index is not None], self._shape))
+        number = 0
+        for name, places, stride in zip(self.names, self._places, self._strides, strict=True):
+            place = places.get((type(settings[name]), settings[name]))
+            if place is None:
+                return None
+            number += place * stride
+        return number
 
     def candidate(self, number: int) -> Candidate:
         """The candidate in a row."""
@@ -56,17 +64,23 @@ class Encoding:
             settings={name: values[i] for name, values, i in zip(self.names, self.values, code, strict=True)}
         )
 
+    def arm(self, number: int) -> Ints:
+        """The rows that differ from this one in the micro-batch at most."""
+        place = self.names.index(MICRO_BATCH)
+        stride = self._strides[place]
+        first = number - int(self.codes[number, place]) * stride
+        return first + stride * np.arange(self._shape[place])
+
     def same_arm(self, number: int) -> Bools:
         """Which candidates differ from this one in the micro-batch at most."""
-        return self.equal(number, (name for name in self.names if name != MICRO_BATCH))
+        same = np.zeros(len(self), dtype=bool)
+        same[self.arm(number)] = True
+        return same
 
     def equal(self, number: int, names: Iterable[str]) -> Bools:
         """Which candidates agree with this one in the given knobs."""
-        columns = [self.names.index(name) for name in names]
-        same: Bools = (self.codes[:, columns] == self.codes[number, columns]).all(axis=1)
+        same = np.ones(len(self), dtype=bool)
+        for name in names:
+            column = self.column(name)
+            same &= column == column[number]
         return same
-
-
-def _index(values: tuple[Setting, ...], value: Setting) -> int | None:
-    matches = (i for i, known in enumerate(values) if type(known) is type(value) and known == value)
-    return next(matches, None)

@@ -9,8 +9,9 @@ from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, Candidate, Sp
 from perftune.records.probe import Objective
 from perftune.records.trial import Outcome, Trial
 from perftune.search.encoding import Bools, Encoding, Floats, Ints
-from perftune.search.memory import MemoryModel
+from perftune.search.fitting import MemoryModel
 from perftune.search.observations import Observation, observe
+from perftune.search.predictions import predictions
 from perftune.search.strategy import OUT_OF_MEMORY, fits, in_space
 from perftune.search.timing import TimeModel, log_total
 
@@ -24,6 +25,11 @@ SMALLEST_FIT = 0.15
 LIKELY_FIT = 0.7
 """While nothing has fitted, candidates more likely to are all alike in that."""
 MOST_RERUNS = 2
+MOST_RUNS = 3
+"""Of a candidate that the search runs again since it may be better than the best, before new ones are tried. Which of
+the two is, if it is close, is told by turns and not by the search."""
+CHANCE = 0.05
+"""A candidate whose chance of a gain that matters is not above this is not worth a trial."""
 REFERENCE_EVERY = 12
 """Trials without any repeat after which the reference is run again, …"""
 REFERENCE_EVERY_ROUGH = 5
@@ -41,7 +47,7 @@ class ModelSearch:
         chance: a candidate is worth a trial if its chance to gain that much is above this.
     """
 
-    def __init__(self, seed: int = 0, *, worthwhile: float = 0.02, chance: float = 0.05) -> None:
+    def __init__(self, seed: int = 0, *, worthwhile: float = 0.02, chance: float = CHANCE) -> None:
         self._seed = seed
         self._worthwhile = worthwhile
         self._chance = chance
@@ -61,15 +67,16 @@ class ModelSearch:
     def _choose(self, beliefs: "Beliefs") -> int | None:
         reference = beliefs.stale_reference()
         gains = beliefs.learnable_gains()
-        chances = (gains > np.log1p(self._worthwhile)).mean(axis=0) * beliefs.weight[beliefs.rows]
-        open_ = beliefs.open[beliefs.rows]
-        if not (open_ & (chances > self._chance)).any():
+        weight, is_open = beliefs.weight[beliefs.rows], beliefs.open[beliefs.rows]
+        promising = (gains > np.log1p(self._worthwhile)).mean(axis=0) * weight > self._chance
+        if not (is_open & promising).any():
             return None
         if reference is not None:
             return reference
-        improvement = np.maximum(gains, 0).mean(axis=0) * beliefs.weight[beliefs.rows]
-        improvement[~open_] = -1.0
-        return int(beliefs.rows[int(np.argmax(improvement))])
+        improvement = np.maximum(gains, 0).mean(axis=0) * weight
+        improvement[~is_open & ~(promising & (beliefs.num_runs < MOST_RUNS))] = -1.0
+        best = int(np.argmax(improvement))
+        return int(beliefs.rows[best]) if is_open[best] else beliefs.less_known(int(beliefs.rows[best]))
 
 
 @dataclass
@@ -84,8 +91,9 @@ class Beliefs:
     def __post_init__(self) -> None:
         self._tried: list[int] = [row for t in self.trials if (row := self.encoding.number(t.candidate)) is not None]
         self.observations: list[Observation] = observe(self.encoding, self.trials, self.objective)
-        self.memory = MemoryModel(self.encoding, self.trials)
-        self.time = TimeModel(self.encoding, self.observations)
+        predicted = predictions(self.encoding)
+        self.memory = MemoryModel(self.encoding, self.trials, predicted)
+        self.time = TimeModel(self.encoding, self.observations, predicted)
         self.weight: Floats = self.memory.fit_probability() * _health(self.encoding, self.trials)
         self.open: Bools = self._open()
         """Candidates that may be proposed: not tried, or tried only while the machine was disturbed."""
@@ -131,8 +139,18 @@ class Beliefs:
     def _log_costs(self) -> Floats:
         rng = np.random.default_rng([self.seed, len(self.trials)])
         if self.objective is Objective.PEAK_MEMORY:
-            return np.asarray(self.memory.log_samples(NUM_DRAWS, rng)[:, self.rows], dtype=np.float64)
+            return self.memory.log_samples(self.rows, NUM_DRAWS, rng)
         return log_total(self.time.part_samples(self.rows, NUM_DRAWS, rng))
+
+    @property
+    def num_runs(self) -> Ints:
+        """Completed runs of every shortlisted row."""
+        return np.array([sum(o.row == row for o in self.observations) for row in self.rows])
+
+    def less_known(self, row: int) -> int:
+        """Of a row and the leader, the one that was run less often."""
+        runs = [o.row for o in self.observations]
+        return min((row, self.leader), key=runs.count)
 
     @property
     def leader(self) -> int:
@@ -156,17 +174,15 @@ class Beliefs:
             dict(zip(self._fitting, chances.tolist(), strict=True)),
         )
 
-    def gain_interval(self, row: int) -> tuple[float, float, float]:
-        """Log gain of any candidate on the leader: mean and 95 % interval."""
+    def gains_of(self, rows: Sequence[int]) -> Floats:
+        """Draws of the log gain of any candidates on the leader: draw × row."""
         rng = np.random.default_rng([self.seed, len(self.trials)])
-        pair = np.array([self.leader, row])
+        wanted = np.array([self.leader, *rows])
         if self.objective is Objective.PEAK_MEMORY:
-            costs = self.memory.log_samples(NUM_DRAWS, rng)[:, pair]
+            costs = self.memory.log_samples(wanted, NUM_DRAWS, rng)
         else:
-            costs = log_total(self.time.part_samples(pair, NUM_DRAWS, rng))
-        gains = costs[:, 0] - costs[:, 1]
-        low, high = np.quantile(gains, [0.025, 0.975])
-        return float(gains.mean()), float(low), float(high)
+            costs = log_total(self.time.part_samples(wanted, NUM_DRAWS, rng))
+        return np.asarray(costs[:, :1] - costs[:, 1:], dtype=np.float64)
 
     def learnable_gains(self) -> Floats:
         """Draws of what the gain will be believed to be after one noisy trial: shrunk to the share that it can tell."""
@@ -194,22 +210,15 @@ def _health(encoding: Encoding, trials: Sequence[Trial]) -> Floats:
     """The chance that a candidate runs at all: halved for every failure of a value that has never completed."""
     health = np.ones(len(encoding))
     failed = {Outcome.CRASHED, Outcome.UNSUPPORTED, Outcome.DIVERGED, Outcome.TIMED_OUT}
+    completed = [t.candidate.settings for t in trials if t.outcome is Outcome.COMPLETED]
     for trial in trials:
         row = encoding.number(trial.candidate)
         if row is None or trial.outcome not in failed:
             continue
-        if trial.outcome is Outcome.TIMED_OUT:
-            health[encoding.same_arm(row) & (encoding.micro_batch == encoding.micro_batch[row])] = 0.0
-        else:
-            health[encoding.same_arm(row)] = 0.0
+        health[row if trial.outcome is Outcome.TIMED_OUT else encoding.arm(row)] = 0.0
         for name in encoding.names:
-            same = encoding.equal(row, [name])
-            completed = any(
-                t.outcome is Outcome.COMPLETED and t.candidate.settings[name] == trial.candidate.settings[name]
-                for t in trials
-            )
-            if not completed:
-                health[same] *= 0.5
+            if not any(settings[name] == trial.candidate.settings[name] for settings in completed):
+                health[encoding.equal(row, [name])] *= 0.5
     return health
 
 
@@ -219,26 +228,30 @@ def _recover(encoding: Encoding, trials: Sequence[Trial]) -> Candidate | None:
     Where traces predict what fits, that comes first: the largest micro-batch that does, with the fewest changes.
     """
     ooms = sum(trial.outcome in OUT_OF_MEMORY for trial in trials)
-    tried = {encoding.number(trial.candidate) for trial in trials}
-    memory = MemoryModel(encoding, trials)
+    tried = [row for trial in trials if (row := encoding.number(trial.candidate)) is not None]
+    memory = MemoryModel(encoding, trials, predictions(encoding))
     closed = memory.excluded | (_health(encoding, trials) == 0)
-    fit = memory.fit_probability() if memory.knows else np.ones(len(encoding))
-    rows = [row for row in np.flatnonzero(~closed).tolist() if row not in tried]
-    smallest = encoding.micro_batch.min()
-    if not rows or (ooms >= MOST_EARLY_OOMS and any(encoding.micro_batch[row] == smallest for row in tried if row)):
+    closed[tried] = True
+    rows = np.flatnonzero(~closed)
+    smallest_was_tried = bool((encoding.micro_batch[tried] == encoding.micro_batch.min()).any())
+    if not len(rows) or (ooms >= MOST_EARLY_OOMS and smallest_was_tried):
         return None
-    base = encoding.space.base.settings
     size = float(encoding.space.base.micro_batch)
+    wanted = size if memory.knows else max(size / 4 ** len(trials), 1.0)
+    doubt = 1 - memory.fit_probability()[rows] if memory.knows else np.zeros(len(rows))
+    doubt[doubt <= 1 - LIKELY_FIT] = 0.0
+    changed, checkpointed = _changes(encoding, rows)
+    far = np.abs(np.log(encoding.micro_batch[rows] / wanted))
+    nearest = np.lexsort((far, changed, changed - checkpointed, doubt))[0]
+    return encoding.candidate(int(rows[nearest]))
 
-    def distance(row: int) -> tuple[float, ...]:
-        settings = encoding.candidate(row).settings
-        changed = [name for name in encoding.names if name != MICRO_BATCH and settings[name] != base[name]]
-        wanted = size if memory.knows else max(size / 4 ** len(trials), 1.0)
-        return (
-            0.0 if fit[row] >= LIKELY_FIT else 1.0 - float(fit[row]),
-            float(len([name for name in changed if name != CHECKPOINTING])),
-            float(len(changed)),
-            abs(float(np.log(encoding.micro_batch[row] / wanted))),
-        )
 
-    return encoding.candidate(min(rows, key=distance))
+def _changes(encoding: Encoding, rows: Ints) -> tuple[Ints, Ints]:
+    """How many knobs are not the user's own in each row, the micro-batch aside; and whether checkpointing is not."""
+    base = encoding.number(encoding.space.base)
+    changed, checkpointed = np.zeros((2, len(rows)), dtype=np.int64)
+    for name in encoding.names:
+        differs = encoding.column(name)[rows] != encoding.column(name)[base]
+        changed += differs & (name != MICRO_BATCH)
+        checkpointed += differs & (name == CHECKPOINTING)
+    return changed, checkpointed

@@ -9,7 +9,7 @@ import numpy as np
 
 from perftune.records.probe import Objective
 from perftune.records.summary import score, steady, step_interval, step_speedup
-from perftune.records.trial import Measurement, Steps, Trial
+from perftune.records.trial import Steps, Trial
 from perftune.search.encoding import Encoding, Floats
 
 PARTS = ("data", "compute", "optimizer", "rest")
@@ -56,13 +56,14 @@ def observe(encoding: Encoding, trials: Sequence[Trial], objective: Objective) -
         if trial.measurement is None or row is None:
             continue
         reference = reference or trial
-        log_parts = math.log(_total_seconds(trial, reference, objective, same_data)) + _log_shares(trial.measurement)
+        steps = steady(trial.measurement)
+        log_parts = math.log(_total_seconds(trial, reference, objective, same_data)) + _log_shares(steps)
         build = trial.measurement.build_seconds
         observations.append(
             Observation(
                 row=row,
                 log_parts=log_parts,
-                spread=_spread(trial.measurement),
+                spread=_spread(steps),
                 log_build_seconds=math.log(build) if build > 0 else None,
                 clock_seconds=clock - trial.wall_seconds / 2,
             )
@@ -79,9 +80,8 @@ def _total_seconds(trial: Trial, reference: Trial, objective: Objective, same_da
     return seconds * score(reference, objective) / score(trial, objective)
 
 
-def _log_shares(measurement: Measurement) -> Floats:
-    """Logarithms of the parts of a step, as shares that sum to one (medians over steady steps)."""
-    steps = steady(measurement)
+def _log_shares(steps: Steps) -> Floats:
+    """Logarithms of the parts of a step, as shares that sum to one (medians over steps)."""
     data = _share(steps, steps.data_seconds)
     optimizer = _share(steps, steps.optimizer_seconds)
     compute = _share(steps, tuple(f + b for f, b in zip(steps.forward_seconds, steps.backward_seconds, strict=True)))
@@ -97,9 +97,9 @@ def _share(steps: Steps, seconds: tuple[float, ...]) -> float:
     return median(part / whole for part, whole in zip(seconds, steps.step_seconds, strict=True))
 
 
-def _spread(measurement: Measurement) -> float:
+def _spread(steps: Steps) -> float:
     """Standard error of the median: 1.2533 σ / √n for normal values, σ from the median absolute deviation."""
-    seconds = steady(measurement).step_seconds
+    seconds = steps.step_seconds
     centre = median(seconds)
     deviation = 1.4826 * median(abs(value - centre) for value in seconds)
     return min(1.2533 * deviation / centre / math.sqrt(len(seconds)), 0.3)

@@ -1,6 +1,8 @@
 """The prior of a space becomes arrays: what is predicted of every candidate, by its row in the encoding."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -22,11 +24,16 @@ class Predictions:
     is_complete: bool
     """Every candidate was predicted itself."""
 
-    def log_compute(self, kernel_factor: Floats, host_factor: float) -> Floats:
+    @property
+    def has_all_seconds(self) -> bool:
+        """Whether the time of every candidate was predicted itself."""
+        return self.is_complete and self.kernel_seconds is not None
+
+    def log_compute(self, rows: Ints, kernel_factor: Floats, host_factor: float) -> Floats:
         """Log seconds of forward and backward, with the share of the host so many times what was predicted."""
         assert self.kernel_seconds is not None
         assert self.host_seconds is not None
-        kernels, host = self.kernel_seconds * kernel_factor, self.host_seconds * host_factor
+        kernels, host = self.kernel_seconds[rows] * kernel_factor, self.host_seconds[rows] * host_factor
         return np.asarray(np.log(np.maximum(kernels, host) if self.runs_ahead else kernels + host), dtype=np.float64)
 
 
@@ -35,10 +42,13 @@ def predictions(encoding: Encoding) -> Predictions | None:
     prior = encoding.space.prior
     if prior is None:
         return None
-    combined, number = _combinations(encoding, prior)
+    places = [encoding.names.index(name) for name in prior.knobs]
+    combined = list(product(*(encoding.values[place] for place in places)))
     known_by_values = {tuple(known.settings[name] for name in prior.knobs): known for known in prior.predicted}
-    own = [known_by_values.get(tuple(settings.values())) for settings in combined]
-    found = [known or _nearest(prior, settings) for known, settings in zip(own, combined, strict=True)]
+    own = [known_by_values.get(values) for values in combined]
+    nearest = _nearest(prior, [values for values, known in zip(combined, own, strict=True) if known is None])
+    found = [known or nearest[values] for known, values in zip(own, combined, strict=True)]
+    number = _combination(encoding, places)
     has_seconds = all(known.kernel_seconds is not None and known.host_seconds is not None for known in found)
     return Predictions(
         peak_bytes=np.array([known.peak_memory_bytes for known in found], dtype=np.float64)[number],
@@ -50,20 +60,19 @@ def predictions(encoding: Encoding) -> Predictions | None:
     )
 
 
-def _combinations(encoding: Encoding, prior: Prior) -> tuple[list[dict[str, Setting]], Ints]:
-    """Every combination of the prior's knobs, and which of them each candidate has."""
-    places = [encoding.names.index(name) for name in prior.knobs]
-    codes, number = np.unique(encoding.codes[:, places], axis=0, return_inverse=True)
-    values = [encoding.values[place] for place in places]
-    combined = [{name: v[i] for name, v, i in zip(prior.knobs, values, code, strict=True)} for code in codes]
-    return combined, np.asarray(number, dtype=np.int64).reshape(-1)
+def _combination(encoding: Encoding, places: list[int]) -> Ints:
+    """Which combination of some knobs' values each candidate has, as ``itertools.product`` counts them."""
+    number = np.zeros(len(encoding), dtype=np.int64)
+    for place in places:
+        number = number * len(encoding.values[place]) + encoding.codes[:, place]
+    return number
 
 
-def _nearest(prior: Prior, settings: dict[str, Setting]) -> Predicted:
-    """The micro-batch counts before all other knobs together."""
-
-    def alike(known: Predicted) -> tuple[bool, int]:
-        same = sum(known.settings[name] == settings[name] for name in prior.knobs)
-        return known.settings.get(MICRO_BATCH) == settings.get(MICRO_BATCH), same
-
-    return max(prior.predicted, key=alike)
+def _nearest(prior: Prior, wanted: Sequence[tuple[Setting, ...]]) -> dict[tuple[Setting, ...], Predicted]:
+    """What is predicted of the most similar settings; the micro-batch counts before all other knobs together."""
+    known = np.array([[each.settings[name] for name in prior.knobs] for each in prior.predicted], dtype=object)
+    importance = np.array([len(prior.knobs) if name == MICRO_BATCH else 1 for name in prior.knobs])
+    return {
+        values: prior.predicted[int(np.argmax((known == np.array(values, dtype=object)) @ importance))]
+        for values in wanted
+    }

@@ -36,7 +36,13 @@ ADAMW_FAMILY = {*ADAMW, "adamw_hf", "adamw_8bit", "adamw_anyprecision", "paged_a
 """What a user of AdamW may have set."""
 
 NUM_WORKERS = {"cpu": (0, 2), "cuda": (0, 2, 4, 8)}
-"""Data loader workers worth trying; on CPU they take cores from the training itself."""
+"""Data loader workers worth trying, up to the cores; on CPU they take cores from the training itself."""
+NUM_WAITING_WORKERS = (0, 2, 4, 8, 16)
+"""Where samples wait for a disk or a network, workers wait at the same time, beyond the number of cores too."""
+WAITS = 4.0
+"""Samples that take so many times as long as they compute wait for something: those of a busy machine do not so long."""
+MIN_WAITING_SECONDS = 5e-4
+"""Of a sample; what takes less is over before a worker has handed it on."""
 
 SAMPLINGS = ("random", "group_by_length")
 
@@ -128,7 +134,16 @@ def _optimizers(probe: ProbeSpec, survey: Survey, supported: tuple[Setting, ...]
 def _workers(_: ProbeSpec, survey: Survey, supported: tuple[Setting, ...]) -> tuple[Setting, ...]:
     cores = survey.device.num_cores or 1
     numbers = NUM_WORKERS.get(survey.device.kind, (0,))
-    return tuple(number for number in numbers if number <= cores and number in supported)
+    useful = tuple(number for number in numbers if number <= cores)
+    return tuple(number for number in (NUM_WAITING_WORKERS if _waits(survey) else useful) if number in supported)
+
+
+def _waits(survey: Survey) -> bool:
+    """Whether loading a sample is mostly waiting."""
+    seconds, computing = survey.sample_seconds, survey.sample_cpu_seconds
+    if seconds is None or computing is None:
+        return False
+    return seconds >= MIN_WAITING_SECONDS and seconds >= WAITS * computing
 
 
 def _all(_: ProbeSpec, __: Survey, supported: tuple[Setting, ...]) -> tuple[Setting, ...]:

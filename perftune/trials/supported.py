@@ -42,6 +42,9 @@ NO_FP16_ON_CPU = (
 )
 CUDA_ONLY = ("dataloader_pin_memory", "torch_empty_cache_steps", CUDA_ALLOCATOR)
 
+WORKER_NUMBERS = (0, 1, 2, 4, 8, 16, 32)
+"""Of data loader workers, whatever the number of cores: how many of them can be worth it is for the search to say."""
+
 
 class Support:
     """Collects, knob by knob, what can be taken and what cannot."""
@@ -123,13 +126,12 @@ def _compile_reason(device: str) -> str | None:
     return None
 
 
-def _add_field_knobs(support: Support, trainer: Trainer, device: str, num_cores: int) -> None:
+def _add_field_knobs(support: Support, trainer: Trainer, device: str) -> None:
     names = field_names()
     on_cuda = device == "cuda"
     reason = _compile_reason(device)
     support.add(COMPILE, [False, True], {True: reason} if reason else None)
-    workers = [0, *(n for n in (1, 2, 4, 8) if n <= num_cores)]
-    support.add(WORKERS, workers)
+    support.add(WORKERS, WORKER_NUMBERS)
     support.add("dataloader_prefetch_factor", [None, 2, 4])
     support.add("dataloader_persistent_workers", [False, True])
     for knob in CUDA_ONLY:
@@ -164,13 +166,12 @@ def _ends(dataset: Any) -> bool:
     return False
 
 
-def supported(trainer: Trainer, device: str, num_cores: int, named: dict[str, tuple[Setting, ...]]) -> Support:
+def supported(trainer: Trainer, device: str, named: dict[str, tuple[Setting, ...]]) -> Support:
     """Ask the model, the Trainer and the installed packages about every knob.
 
     Args:
         trainer: as built with the user's own arguments.
         device: ``cpu`` or ``cuda``.
-        num_cores: that this process may use.
         named: values that the user named, to be checked beside the defaults.
     """
     support = Support()
@@ -182,7 +183,7 @@ def supported(trainer: Trainer, device: str, num_cores: int, named: dict[str, tu
         support.none(CHECKPOINTING, f"{type(model).__name__} does not support activation checkpointing")
     support.add(OPTIMIZER, *optimizers(trainer, named.get(OPTIMIZER, ())))
     support.add(ATTENTION, *attentions(model, device))
-    _add_field_knobs(support, trainer, device, num_cores)
+    _add_field_knobs(support, trainer, device)
     for knob, values in named.items():
         if knob not in support.values and installed_name(knob):
             support.add(knob, values)

@@ -115,7 +115,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
     with weightless() if request.weightless else nullcontext():
         trainer = build_trainer(request.workload, args)
     device = _device(request)
-    support = supported(trainer, request.device, device.num_cores or 1, request.knobs)
+    support = supported(trainer, request.device, request.knobs)
     scanned, notes = _worst(trainer, request)
     sizes = [(p.numel(), p.requires_grad) for p in cast("Any", trainer.model).parameters()]
     if scanned.worst and loss_ignores_accumulation(trainer, train_source(trainer), weightless=request.weightless):
@@ -137,6 +137,8 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         worst_samples=scanned.worst,
         mean_num_tokens=scanned.mean_num_tokens,
         num_tokens_by_percent=scanned.num_tokens_by_percent,
+        sample_seconds=scanned.sample_seconds,
+        sample_cpu_seconds=scanned.sample_cpu_seconds,
         has_eval_dataset=trainer.eval_dataset is not None,
         arguments={name: value for name, value in values.items() if name not in OUR_FIELDS},
         arguments_class=f"{type(arguments_now).__module__}.{type(arguments_now).__qualname__}",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from statistics import median
 from typing import Any, NamedTuple
 
 from torch.utils.data import IterableDataset
@@ -24,6 +25,10 @@ class Scan(NamedTuple):
     num_scanned: int
     mean_num_tokens: float | None
     num_tokens_by_percent: tuple[int, ...] = ()
+    sample_seconds: float | None = None
+    """To load and collate one sample, median: a busy machine lengthens some of them by much …"""
+    sample_cpu_seconds: float | None = None
+    """… and of that, what computes."""
 
 
 class Source(NamedTuple):
@@ -54,7 +59,12 @@ def all_samples(dataset: Any) -> Iterator[Any]:
     return (dataset[index] for index in range(length))
 
 
-def scan(source: Source, num_worst: int, clock: Callable[[], float] = time.monotonic) -> Scan:
+def scan(
+    source: Source,
+    num_worst: int,
+    clock: Callable[[], float] = time.monotonic,
+    cpu_clock: Callable[[], float] = time.process_time,
+) -> Scan:
     """Collate each sample alone and rank by elements.
 
     Every sample of the data is looked at while the time lasts; the scan says how many that were.
@@ -63,13 +73,18 @@ def scan(source: Source, num_worst: int, clock: Callable[[], float] = time.monot
         source: where the samples come from.
         num_worst: how many of the heaviest to name, heaviest first.
         clock: seconds; a test passes its own.
+        cpu_clock: seconds that this process has computed.
     """
     deadline = clock() + MAX_SCAN_SECONDS
     sizes: list[tuple[int, int, int]] = []
+    took: list[tuple[float, float]] = []
+    begun, begun_cpu = clock(), cpu_clock()
     for index, sample in enumerate(all_samples(source.dataset)):
         batch = source.collate([sample])
+        took.append((clock() - begun, cpu_clock() - begun_cpu))
         sizes.append((num_elements(batch), index, batch_size(batch).num_tokens))
-        if clock() > deadline:
+        begun, begun_cpu = clock(), cpu_clock()
+        if begun > deadline:
             break
     worst = sorted(sizes, key=lambda size: (-size[0], size[1]))[:num_worst]
     num_tokens = sum(size[2] for size in sizes)
@@ -79,6 +94,8 @@ def scan(source: Source, num_worst: int, clock: Callable[[], float] = time.monot
         num_scanned=len(sizes),
         mean_num_tokens=num_tokens / len(sizes) if num_tokens else None,
         num_tokens_by_percent=_by_percent([size[2] for size in sizes]) if num_tokens else (),
+        sample_seconds=median(wall for wall, _ in took) if took else None,
+        sample_cpu_seconds=median(cpu for _, cpu in took) if took else None,
     )
 
 

@@ -147,7 +147,7 @@ def rejections(study: Study, candidate: Candidate, earlier: Sequence[Rejection])
         if t.failure is not None and all(t.number != known.trial for known in earlier)
     ]
     best = leader(study.space, study.trials, study.probe.objective) or candidate
-    for bound in bounds(study.space, study.trials, study.probe.objective):
+    for bound in bounds(study.space, study.trials, study.probe.objective, study.probe.worthwhile):
         what = describe(bound.candidate, best)
         if what in describe(candidate, best).split(", "):
             continue  # the race chose a value that the search had not put first
@@ -177,7 +177,8 @@ def best_eval_batch(study: Study, candidate: Candidate) -> int | None:
 
 def _summary(study: Study, candidate: Candidate) -> Summary | None:
     trials = runs(study, candidate, *PAIRED) or runs(study, candidate, *TRAINING, Purpose.FINAL)
-    return summarize(trials, study.probe.target.price_per_hour) if trials else None
+    target = study.probe.target
+    return summarize(trials, target.price_per_hour, target.count) if trials else None
 
 
 def _notes(study: Study, tuned: bool, verified: Verified | None) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ class Loop:
     def search(self) -> None:
         """Run what the strategy proposes until it has enough or the budget says so."""
         probe, space = self.study.probe, self.study.space
-        self._observer.on_phase("search", f"{len(space.candidates())} candidates")
+        self._observer.on_phase("search", f"{space.num_candidates} candidates")
         while self._may(SEARCH_SHARE) or not self.study.of(space.base):
             candidate = self._strategy.propose(space, self.study.trials, probe.objective)
             if candidate is None:

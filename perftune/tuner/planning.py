@@ -107,7 +107,7 @@ def plan(
             mean_num_tokens=survey.mean_num_tokens,
             price_per_hour=(prices or {}).get(gpu.name),
         )
-        on_phase(f"{gpu.title}: {len(spaces[gpu.name].candidates())} candidates")
+        on_phase(f"{gpu.title}: {spaces[gpu.name].num_candidates} candidates")
         found.estimates += _estimate_all(variants, gpu, spaces[gpu.name], setup, found.notes)
         if max_batch:
             found.largest += _largest_all(variants, gpu, spaces[gpu.name], setup)

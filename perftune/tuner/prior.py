@@ -7,7 +7,7 @@ from perftune.devices.catalogue import gpu_of, load_catalogue
 from perftune.plan import Prediction, Setup, Variant, predict_on_cpu, predict_on_gpu
 from perftune.plan.tapes import DifferentTapesError
 from perftune.records.base import Setting
-from perftune.records.candidate import Candidate, Space
+from perftune.records.candidate import Candidate, Knob, Space
 from perftune.records.gpu import Gpu
 from perftune.records.prior import Predicted, Prior
 from perftune.records.probe import ProbeSpec
@@ -65,12 +65,9 @@ def _by_variant(space: Space, knobs: tuple[str, ...]) -> dict[VariantKey, list[C
     """One candidate for each setting of the traced knobs, by the trace that it needs; the user's own variant first."""
     assert space.device is not None
     groups: dict[VariantKey, list[Candidate]] = {variant_key(space.base, space.device): []}
-    seen = set()
-    for candidate in space.candidates():
-        settings = tuple(candidate.settings[name] for name in knobs)
-        if settings not in seen:
-            seen.add(settings)
-            groups.setdefault(variant_key(candidate, space.device), []).append(candidate)
+    held = tuple(k if k.name in knobs else Knob(name=k.name, values=k.values[:1]) for k in space.knobs)
+    for candidate in space.model_copy(update={"knobs": held}).candidates():
+        groups.setdefault(variant_key(candidate, space.device), []).append(candidate)
     return groups
 
 

@@ -7,7 +7,7 @@ from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH, PRECISION
 from perftune.records.probe import Objective
 from perftune.records.trial import Outcome
 from perftune.search.encoding import Encoding
-from perftune.search.memory import FARTHEST, MemoryModel, hungrier
+from perftune.search.fitting import FARTHEST, MemoryModel, hungrier
 from perftune.search.observations import PARTS, observe
 from perftune.search.timing import TimeModel, log_total
 

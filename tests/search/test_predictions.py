@@ -10,7 +10,7 @@ from perftune.records.probe import Objective
 from perftune.records.trial import Outcome
 from perftune.search import ModelSearch
 from perftune.search.encoding import Encoding
-from perftune.search.memory import MemoryModel
+from perftune.search.fitting import MemoryModel
 from perftune.search.observations import observe
 from perftune.search.predictions import predictions
 from perftune.search.timing import TimeModel
@@ -82,13 +82,13 @@ def test_what_was_not_traced_has_its_neighbours_peak_and_no_seconds_are_believed
     assert found.peak_bytes[missing] in neighbours
     trials = [trial(0, encoding.space.base, seconds=1.0)]
     observations = observe(encoding, trials, Objective.SAMPLES_PER_SECOND)
-    assert TimeModel(encoding, observations)._traced is None
+    assert TimeModel(encoding, observations, predictions(encoding))._traced is None
 
 
 def test_before_any_trial_the_search_knows_what_fits(space):
     limited = with_prior(space).model_copy(update={"memory_limit_bytes": 1200 * MIB})
     encoding = Encoding(limited)
-    fit = MemoryModel(encoding, []).fit_probability()
+    fit = MemoryModel(encoding, [], predictions(encoding)).fit_probability()
     assert fit[row(encoding, per_device_train_batch_size=1)] > 0.95
     assert fit[row(encoding, per_device_train_batch_size=16)] < 0.1
     assert fit[row(encoding, per_device_train_batch_size=16, activation_checkpointing=True)] > 0.4
@@ -99,8 +99,8 @@ def test_before_any_trial_the_search_knows_what_fits(space):
 def test_the_first_measurement_corrects_a_prediction_that_is_off(space, trial, factor):
     encoding = Encoding(with_prior(space, factor=factor))
     base = encoding.space.base
-    before = MemoryModel(encoding, []).peak_bytes()[0]
-    after = MemoryModel(encoding, [trial(0, base, peak_bytes=peak_bytes(base))]).peak_bytes()[0]
+    before = MemoryModel(encoding, [], predictions(encoding)).peak_bytes()[0]
+    after = MemoryModel(encoding, [trial(0, base, peak_bytes=peak_bytes(base))], predictions(encoding)).peak_bytes()[0]
     truth = np.array([peak_bytes(encoding.candidate(number)) for number in range(len(encoding))])
     assert np.median(np.abs(after / truth - 1)) < 0.5 * np.median(np.abs(before / truth - 1))
 
@@ -121,9 +121,9 @@ def test_seconds_of_a_trace_order_the_candidates_after_one_trial(space, trial):
     encoding, base = Encoding(traced), traced.base
     first = trial(0, base, seconds=sum(seconds(base)), optimizer_share=0.01)
     observations = observe(encoding, [first], Objective.SAMPLES_PER_SECOND)
-    mean, _ = TimeModel(encoding, observations).mean_log_seconds(np.arange(len(encoding)))
+    mean, _ = TimeModel(encoding, observations, predictions(encoding)).mean_log_seconds(np.arange(len(encoding)))
     truth = [sum(seconds(encoding.candidate(number))) for number in range(len(encoding))]
     assert np.corrcoef(mean, np.log(truth))[0, 1] > 0.85
     blind = Encoding(space.model_copy(update={"device": DEVICE}))
-    untold, _ = TimeModel(blind, observations).mean_log_seconds(np.arange(len(encoding)))
+    untold, _ = TimeModel(blind, observations, predictions(blind)).mean_log_seconds(np.arange(len(encoding)))
     assert np.corrcoef(untold, np.log(truth))[0, 1] < np.corrcoef(mean, np.log(truth))[0, 1]

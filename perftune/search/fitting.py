@@ -8,13 +8,14 @@ certain is not left to it: nothing at or above a known OOM of the same or a hung
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from perftune.records.candidate import ATTENTION, CHECKPOINTING, COMPILE, MICRO_BATCH, OPTIMIZER, PRECISION
 from perftune.records.trial import Trial
-from perftune.search.encoding import Bools, Encoding, Floats
-from perftune.search.predictions import predictions
+from perftune.search.encoding import Bools, Encoding, Floats, Ints
+from perftune.search.predictions import Predictions
 from perftune.search.strategy import OUT_OF_MEMORY, fits
 from perftune.units import MIB
 
@@ -47,6 +48,8 @@ validation of predictions (benchmarks/validation)."""
 
 NOISE = 0.06
 """Relative spread of a peak that the affine form does not explain."""
+MOST_AT_ONCE = 4096
+"""Candidates whose features are held in memory at a time."""
 FARTHEST = 8.0
 """Predictions for micro-batches this many times larger than any that has run are believed ever less."""
 OOM_EXCESS = 1.3
@@ -56,13 +59,19 @@ OOM_SD = 0.15
 
 
 class MemoryModel:
-    """Beliefs about the peak memory of every candidate."""
+    """Beliefs about the peak memory of every candidate.
 
-    def __init__(self, encoding: Encoding, trials: Sequence[Trial]) -> None:
+    Args:
+        encoding: of the space.
+        trials: so far.
+        predicted: what traces say of the candidates; None: nothing.
+    """
+
+    def __init__(self, encoding: Encoding, trials: Sequence[Trial], predicted: Predictions | None = None) -> None:
         self._encoding = encoding
         self._trials = [(row, trial) for trial in trials if (row := encoding.number(trial.candidate)) is not None]
         self._peaks = [(row, t.measurement.memory) for row, t in self._trials if t.measurement is not None]
-        self._predicted = predictions(encoding)
+        self._predicted = predicted
         self.excluded = self._excluded()
         """Candidates that cannot fit, by a known OOM or a known peak."""
         self.knows = bool(self._peaks) or self._predicted is not None
@@ -71,10 +80,9 @@ class MemoryModel:
             reference = self._peaks[0][0] if self._peaks else encoding.number(encoding.space.base) or 0
             self._unit = self._unit_bytes(reference)
             if self._predicted is None:
-                size = encoding.micro_batch / encoding.micro_batch[reference]
+                self._size = encoding.micro_batch / encoding.micro_batch[reference]
             else:
-                size = self._predicted.peak_bytes / self._unit
-            self._features = _features(encoding, size)
+                self._size = self._predicted.peak_bytes / self._unit
             self._mean, self._covariance = self._fit()
 
     def _unit_bytes(self, reference: int) -> float:
@@ -99,21 +107,22 @@ class MemoryModel:
         size = self._encoding.micro_batch
         for row, trial in self._trials:
             if fits(self._encoding.space, trial):
-                known |= self._encoding.same_arm(row) & (size <= size[row])
+                arm = self._encoding.arm(row)
+                known[arm] |= size[arm] <= size[row]
         return known & ~self.excluded
 
     def _fit(self) -> tuple[Floats, Floats]:
         mean, sd = self._prior()
         covariance = np.diag(sd**2)
         if self._peaks:
-            rows = [row for row, _ in self._peaks]
+            rows = np.array([row for row, _ in self._peaks])
             values = np.array([m.peak_bytes / self._unit for _, m in self._peaks])
             noise = NOISE * np.maximum(np.abs(values), 1.0)
-            mean, covariance = _condition(mean, covariance, self._features[rows], values, noise)
+            mean, covariance = _condition(mean, covariance, self._features(rows), values, noise)
         limit = self._encoding.space.memory_limit_bytes
         for row, trial in self._trials:
             if trial.outcome in OUT_OF_MEMORY:
-                features = self._features[[row]]
+                features = self._features(np.array([row]))
                 if float(features[0] @ mean) < limit / self._unit:
                     value = np.array([OOM_EXCESS * limit / self._unit])
                     mean, covariance = _condition(
@@ -127,7 +136,7 @@ class MemoryModel:
             return mean, sd
         device = self._encoding.space.device
         kind = device.kind if device else "cpu"
-        num_kernels = _kernels(self._encoding).shape[1]
+        num_kernels = len(KERNELS) + _num_attentions(self._encoding)
         slope = (len(mean) - num_kernels) // 2
         mean[:-num_kernels], left = 0.0, TRACED if self._predicted.is_complete else 1.0
         sd[:-num_kernels] *= left
@@ -135,13 +144,32 @@ class MemoryModel:
         sd[0] = OFFSET_SD_BYTES[kind] / self._unit
         return mean, sd
 
+    def _features(self, rows: Ints) -> Floats:
+        """Base and slope of every value; the slopes go with the size."""
+        encoding = self._encoding
+        columns = [np.ones(len(rows))]
+        for name, values in zip(encoding.names, encoding.values, strict=True):
+            if name != MICRO_BATCH:
+                column = encoding.column(name)[rows]
+                columns += [(column == i).astype(float) for i in range(len(values))]
+        base = np.stack(columns, axis=1)
+        return np.concatenate([base, base * self._size[rows][:, None], _kernels(encoding, rows)], axis=1)
+
     def peak_bytes(self) -> tuple[Floats, Floats]:
         """Mean and standard deviation of every candidate's peak; unknown (NaN) without a prediction or a peak."""
+        return self._peak_bytes
+
+    @cached_property
+    def _peak_bytes(self) -> tuple[Floats, Floats]:
         if not self.knows:
             unknown = np.full(len(self._encoding), np.nan)
             return unknown, unknown
-        mean = self._features @ self._mean
-        variance = np.einsum("ij,jk,ik->i", self._features, self._covariance, self._features)
+        mean, variance = np.empty(len(self._encoding)), np.empty(len(self._encoding))
+        for start in range(0, len(mean), MOST_AT_ONCE):
+            rows = np.arange(start, min(start + MOST_AT_ONCE, len(mean)))
+            features = self._features(rows)
+            mean[rows] = features @ self._mean
+            variance[rows] = np.einsum("ij,ij->i", features @ self._covariance, features)
         variance += (NOISE * np.maximum(mean, 1.0)) ** 2
         return self._unit * mean, self._unit * np.sqrt(variance)
 
@@ -150,7 +178,7 @@ class MemoryModel:
         if self.knows:
             mean, sd = self.peak_bytes()
             z = (self._encoding.space.usable_memory_bytes - mean) / sd
-            probability = np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z])
+            probability = 0.5 * np.array([math.erfc(value) for value in (-z / math.sqrt(2)).tolist()])
             if self._predicted is None:
                 probability /= np.maximum(1.0, self._encoding.micro_batch / self._largest_believed())
         else:
@@ -163,11 +191,11 @@ class MemoryModel:
         size = self._encoding.micro_batch
         return FARTHEST * float(max(size[row] for row, _ in self._peaks))
 
-    def log_samples(self, num: int, rng: np.random.Generator) -> Floats:
-        """Joint draws of the log of every candidate's peak: draw × candidate."""
+    def log_samples(self, rows: Ints, num: int, rng: np.random.Generator) -> Floats:
+        """Joint draws of the log of the peaks of some candidates: draw × row."""
         factor = np.linalg.cholesky(self._covariance + 1e-10 * np.eye(len(self._mean)))
         weights = self._mean + rng.standard_normal((num, len(self._mean))) @ factor.T
-        peaks = self._unit * (weights @ self._features.T)
+        peaks = self._unit * (weights @ self._features(rows).T)
         return np.asarray(np.log(np.maximum(peaks, 0.01 * self._unit)), dtype=np.float64)
 
 
@@ -187,22 +215,15 @@ def hungrier(encoding: Encoding, row: int) -> Bools:
     return result
 
 
-def _features(encoding: Encoding, size: Floats) -> Floats:
-    """Base and slope of every value; the slopes go with ``size``."""
-    columns = [np.ones(len(encoding))]
-    for name, values in zip(encoding.names, encoding.values, strict=True):
-        if name != MICRO_BATCH:
-            columns += [(encoding.column(name) == i).astype(float) for i in range(len(values))]
-    base = np.stack(columns, axis=1)
-    return np.concatenate([base, base * size[:, None], _kernels(encoding)], axis=1)
-
-
-def _kernels(encoding: Encoding) -> Floats:
+def _kernels(encoding: Encoding, rows: Ints) -> Floats:
     """What oneDNN's kernels depend on; see `KERNELS`."""
-    is_half = _half_on_cpu(encoding)
-    attentions = encoding.values[encoding.names.index(ATTENTION)] if ATTENTION in encoding.names else ()
-    each = [is_half * (encoding.column(ATTENTION) == i) for i in range(len(attentions))]
-    return np.stack([is_half, is_half / encoding.micro_batch, *each], axis=1)
+    is_half = _half_on_cpu(encoding)[rows]
+    each = [is_half * (encoding.column(ATTENTION)[rows] == i) for i in range(_num_attentions(encoding))]
+    return np.stack([is_half, is_half / encoding.micro_batch[rows], *each], axis=1)
+
+
+def _num_attentions(encoding: Encoding) -> int:
+    return len(encoding.values[encoding.names.index(ATTENTION)]) if ATTENTION in encoding.names else 0
 
 
 def _half_on_cpu(encoding: Encoding) -> Floats:
@@ -222,8 +243,7 @@ def _prior(encoding: Encoding) -> tuple[Floats, Floats]:
         if name != MICRO_BATCH:
             base += [(_BASE_MEAN.get((name, value), 0.0), _BASE_SD.get(name, _OTHER_SD)) for value in values]
             slope += [(_SLOPE_MEAN.get((name, value), 0.0), _SLOPE_SD.get(name, _OTHER_SD)) for value in values]
-    attentions = encoding.values[encoding.names.index(ATTENTION)] if ATTENTION in encoding.names else ()
-    both = np.array([*base, *slope, *KERNELS, *[KERNELS_OF_ATTENTION] * len(attentions)])
+    both = np.array([*base, *slope, *KERNELS, *[KERNELS_OF_ATTENTION] * _num_attentions(encoding)])
     return both[:, 0], both[:, 1]
 
 
