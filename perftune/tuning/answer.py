@@ -141,7 +141,7 @@ def rejections(study: Study, candidate: Candidate, earlier: Sequence[Rejection])
         if t.failure is not None and all(t.number != known.trial for known in earlier)
     ]
     best = leader(study.space, study.trials, study.probe.objective) or candidate
-    for bound in bounds(study.space, study.trials, study.probe.objective):
+    for bound in bounds(study.space, study.trials, study.probe.objective, study.probe.worthwhile):
         what = describe(bound.candidate, best)
         if what in describe(candidate, best).split(", "):
             continue  # the race chose a value that the search had not put first
