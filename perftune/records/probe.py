@@ -89,8 +89,8 @@ class Target(Record):
 class Budget(Record):
     """How much the probe may spend."""
 
-    trials: int = Field(default=40, ge=1)
-    """All purposes counted."""
+    trials: int = Field(default=100, ge=1)
+    """All purposes counted, every contender of a heat too; minutes are what usually ends a study."""
     minutes: float = Field(default=15.0, gt=0)
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from perftune.records.candidate import Candidate
 from perftune.records.recommendation import LossCheck, Rejection
 from perftune.records.trial import Outcome, Purpose, Trial
-from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, scaled_by_accumulation
+from perftune.search.gradients import compare_gradients
+from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, with_gradients
 from perftune.search.strategy import fits
 from perftune.tuning.comparisons import TRAINING, describe, pairs_of, runs
 from perftune.tuning.lines import simplify
 from perftune.tuning.loop import Loop
 
-LEAST_LOSS_STEPS, LOSS_STEPS, MORE_LOSS_STEPS = 8, 24, 60
+LEAST_LOSS_STEPS, LOSS_STEPS, MORE_LOSS_STEPS = 12, 24, 60
 """A heat of so many steps is enough where it decides; the loss's own trials have so many where no heat has; and so many
 where that leaves it open."""
 MAX_VERIFIED = 3
@@ -75,8 +76,7 @@ def _once(loop: Loop, candidate: Candidate, purpose: Purpose, exact_steps: int |
 
 def _check_loss(loop: Loop, candidate: Candidate) -> LossCheck | None:
     """Over what the heats have seen first; over more steps of their own where that leaves it open."""
-    tolerance = loop.study.probe.loss_tolerance
-    check, scale = None, None
+    check = None
     for num_steps in (LEAST_LOSS_STEPS, MORE_LOSS_STEPS):
         trial, reference = _loss_trials(loop, candidate, num_steps)
         if trial.measurement is None or reference.measurement is None:
@@ -84,14 +84,32 @@ def _check_loss(loop: Loop, candidate: Candidate) -> LossCheck | None:
             said = failed.failure.message if failed.failure else failed.outcome.value
             _reject(loop, candidate, f"its loss could not be compared: {said}", failed.number)
             return None
-        scale = scaled_by_accumulation(trial, reference)
-        check = compare_losses(trial, reference, tolerance)
+        check = compare_losses(trial, reference, loop.study.probe.loss_tolerance)
         if not is_undecided(check):
             break
-    check = allow_for_noise(check) if check is not None else None
+    check = _with_exact_gradients(loop, candidate, allow_for_noise(check)) if check is not None else None
     if check is not None and not check.passed:
-        _reject(loop, candidate, _why_not_loss(check, scale), check.trials[0])
+        _reject(loop, candidate, _why_not_loss(check), check.trials[0])
     return check
+
+
+def _with_exact_gradients(loop: Loop, candidate: Candidate, check: LossCheck) -> LossCheck:
+    """Where chance has a part in the first gradients, as by dropout, both are taken again without, if there is time."""
+    gradients = check.gradients
+    has_time = loop.spending.left_seconds() > loop.final_seconds() + 2 * loop.trial_seconds()
+    if not check.passed or gradients is None or gradients.is_exact or not has_time or not loop.has_trials_left(3):
+        return check
+    pair = [_without_dropout(loop, one) for one in (candidate, _loss_reference(loop, candidate))]
+    ours, theirs = (trial.measurement.first_gradient if trial.measurement else None for trial in pair)
+    exact = compare_gradients(ours, theirs)
+    return check if exact is None else with_gradients(check, exact)
+
+
+def _without_dropout(loop: Loop, candidate: Candidate) -> Trial:
+    """One step in which no dropout has a part, from the study if it was run already."""
+    known = [t for t in loop.study.of(candidate) if t.purpose is Purpose.LOSS and t.measurement]
+    steps = [t for t in known if t.measurement and len(t.measurement.steps) == 1]
+    return steps[-1] if steps else loop.run(candidate, Purpose.LOSS, exact_steps=1, without_dropout=True)
 
 
 def _loss_trials(loop: Loop, candidate: Candidate, num_steps: int) -> tuple[Trial, Trial]:
@@ -125,11 +143,11 @@ def _why_not(trial: Trial) -> str:
     return f"{run} needs more memory than the headroom leaves"
 
 
-def _why_not_loss(check: LossCheck, scale: float | None) -> str:
-    if scale is not None:
-        return (
-            f"the loss is {scale:.2f} times that of your own arguments from the first step on. The model averages its "
-            "loss over the micro-batch and the Trainer does not correct for accumulation, so another micro-batch would "
-            "change what is learned (see Trainer.model_accepts_loss_kwargs)"
-        )
-    return check.message
+def _why_not_loss(check: LossCheck) -> str:
+    if check.scale is None:
+        return check.message
+    return (
+        f"{check.message}. The model averages its loss over the micro-batch and the Trainer does not correct for "
+        "accumulation, or it compares samples with the others of their micro-batch; then another micro-batch changes "
+        "what is learned (see Trainer.model_accepts_loss_kwargs)"
+    )

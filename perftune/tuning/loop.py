@@ -63,6 +63,7 @@ class Loop:
         *,
         heat: int | None = None,
         exact_steps: int | None = None,
+        without_dropout: bool = False,
         eval_batch_size: int | None = None,
     ) -> Trial:
         """Run one trial and write it down."""
@@ -75,6 +76,7 @@ class Loop:
             best=self._best_trial() if purpose is Purpose.SEARCH else None,
             heat=heat,
             exact_steps=exact_steps,
+            without_dropout=without_dropout,
             eval_batch_size=eval_batch_size,
         )
         self.observer.on_trial_start(self.study, request)

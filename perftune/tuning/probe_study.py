@@ -65,6 +65,8 @@ class Runner(TrialRunner, Protocol):
 
 MODEL = "model"
 """The strategy that a prior helps."""
+LIKELY = 0.3
+"""With a smaller chance to be worth it an untried candidate does not keep the answer from being given."""
 FEW_TRIALS = 6
 """Trials with which a search that had to end too early usually gets somewhere (benchmarks/search)."""
 RunnerFactory = Callable[[Path], AbstractContextManager[Runner]]
@@ -271,7 +273,6 @@ def standing(loop: Loop, racers: Sequence[Candidate]) -> Standing:
     """Where the race stands when there is no time left, and what would decide it."""
     study = loop.study
     said = verdict(study, racers)
-    proposed = loop.strategy.propose(study.space, study.trials, study.probe.objective)
     pair = [candidate for candidate in racers if said is None or candidate.key in (said.best, study.space.base.key)]
     if said is not None and said.answer is Answer.NOT_DECIDED:
         more = (said.more_heats or MOST_HEATS) * heat_seconds(loop, pair[:2], MOST_ROUNDS)
@@ -280,7 +281,18 @@ def standing(loop: Loop, racers: Sequence[Candidate]) -> Standing:
     else:
         more = FEW_TRIALS * loop.trial_seconds()
     needs = f"about {minutes_text(more)} more"
-    return Standing(said, is_search_over=proposed is None and (said is not None or len(racers) < 2), needs=needs)
+    return Standing(
+        said, is_search_over=not _has_likely_gain(study) and (said is not None or len(racers) < 2), needs=needs
+    )
+
+
+def _has_likely_gain(study: Study) -> bool:
+    """Whether a candidate was left untried that is likely enough to be better for the answer to depend on it.
+
+    Only the models know; the other strategies are there to be compared with.
+    """
+    doubtful = ModelSearch(study.probe.seed, worthwhile=study.probe.worthwhile, chance=LIKELY)
+    return study.strategy == MODEL and doubtful.propose(study.space, study.trials, study.probe.objective) is not None
 
 
 def _write_answer(study: Study, directory: Path, runner: Runner) -> None:

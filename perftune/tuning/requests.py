@@ -98,6 +98,7 @@ def trial_request(
     heat: int | None = None,
     worst_batch: bool = True,
     exact_steps: int | None = None,
+    without_dropout: bool = False,
     eval_batch_size: int | None = None,
 ) -> TrialRequest:
     """The request of one trial.
@@ -115,6 +116,7 @@ def trial_request(
         heat: the number that trials which are compared with one another share.
         worst_batch: False leaves it out.
         exact_steps: so many steps, whatever they show.
+        without_dropout: with every dropout at zero.
         eval_batch_size: instead of the user's own.
     """
     worst = study.survey.worst_samples if purpose is not Purpose.LOSS and worst_batch else ()
@@ -140,6 +142,7 @@ def trial_request(
         evaluate=study.survey.has_eval_dataset and (final or purpose is Purpose.EVALUATION),
         save_checkpoint=final,
         exact_steps=exact_steps,
+        without_dropout=without_dropout,
         heat=heat,
         num_processes=study.space.num_devices,
     )

@@ -276,6 +276,6 @@ def probe(**changes: Any) -> ProbeSpec:
         "global_batch_size": GLOBAL_BATCH,
         "training_arguments": {"learning_rate": 1e-3},
         "target": Target(device="cpu", memory_bytes=4 * GIB),
-        "budget": Budget(trials=40, minutes=15),
+        "budget": Budget(trials=100, minutes=15),
     }
     return ProbeSpec(**{**values, **changes})
