@@ -40,7 +40,7 @@ def interrupted(folder: Path) -> str:
     while process.poll() is None and not (study.exists() and len(load_study(study).trials) >= 2):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate()
     assert process.returncode == 130, said
     return said
 

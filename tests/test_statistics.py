@@ -26,8 +26,7 @@ def test_median_interval(values: list[float], expected: tuple[float, float, floa
 
 @pytest.mark.parametrize(
     ("n", "low", "high"),
-    # Ranks of the order statistics, from 1 (Conover, table A3, n to 20; beyond it the normal approximation gives them:
-    # (n - 1.96 √n) / 2 and (n + 1.96 √n) / 2 + 1, rounded outwards where it is not near a whole number).
+    # From any table of the binomial distribution: the lower rank is the largest r with P(X < r) ≤ 0.025, or 1.
     [
         (5, 1, 5),
         (8, 1, 8),
@@ -48,7 +47,8 @@ def test_ranks_of_the_median_interval(n: int, low: int, high: int) -> None:
     ("confidence", "low"),
     [
         # Of six values: 1 - 2/64, 1 - (2 + 12)/64 and 1 - (2 + 12 + 30)/64 are reached to the last bit.
-        (62 / 64, 1), (62 / 64 - 0.001, 1), (50 / 64 + 0.001, 1), (50 / 64, 2), (20 / 64 + 0.001, 2), (20 / 64, 3), (0.0, 3),
+        (62 / 64, 1), (62 / 64 - 0.001, 1), (50 / 64 + 0.001, 1), (50 / 64, 2), (20 / 64 + 0.001, 2), (20 / 64, 3),
+        (0.0, 3),
     ],
 )  # fmt: skip
 def test_less_confidence_is_a_narrower_interval(confidence: float, low: int) -> None:

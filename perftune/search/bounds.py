@@ -11,8 +11,8 @@ from perftune.records.candidate import OPTIMIZER, WORKERS, Candidate, Space
 from perftune.records.probe import Objective
 from perftune.records.summary import score, step_interval
 from perftune.records.trial import Trial
-from perftune.search.encoding import Encoding
-from perftune.search.model import SMALLEST_FIT, Beliefs
+from perftune.search.encoding import Encoding, Floats
+from perftune.search.model import CHANCE, SMALLEST_FIT, Beliefs
 from perftune.search.observations import PARTS
 from perftune.search.strategy import fits, in_space
 from perftune.units import format_bytes
@@ -39,10 +39,20 @@ class Bound(NamedTuple):
     reason: str
 
 
-def bounds(space: Space, trials: Sequence[Trial], objective: Objective, seed: int = 0) -> list[Bound]:
+def bounds(
+    space: Space, trials: Sequence[Trial], objective: Objective, worthwhile: float, seed: int = 0
+) -> list[Bound]:
     """For every value of every knob that the leader does not have: the leader with that value, its bound and why.
 
-    In the order of the knobs; empty as long as nothing has completed.
+    In the order of the knobs; empty as long as nothing has completed. No reason speaks for the candidate: where it may
+    be better by more than is worthwhile, the reason is that it was not tried, or not often enough.
+
+    Args:
+        space: of the study.
+        trials: so far.
+        objective: what is made the most of.
+        worthwhile: smallest relative gain that matters.
+        seed: of the draws.
     """
     known = in_space(space, trials)
     if not any(fits(space, trial) for trial in known):
@@ -52,32 +62,68 @@ def bounds(space: Space, trials: Sequence[Trial], objective: Objective, seed: in
     reference = max(
         score(trial, objective) for trial in known if trial.candidate.key == chosen.key and fits(space, trial)
     )
-    return [
-        _bound(beliefs, chosen.replace(**{knob.name: value}), knob.name, value, reference)
+    others = [
+        (chosen.replace(**{knob.name: value}), knob.name, value)
         for knob in space.knobs
         for value in knob.values
         if value != chosen.settings[knob.name]
     ]  # fmt: skip
+    rows = [row for candidate, *_ in others if (row := beliefs.encoding.number(candidate)) is not None]
+    gains = beliefs.gains_of(rows)
+    return [
+        _bound(beliefs, _Other(candidate, name, value, row, gains[:, i]), reference, worthwhile)
+        for i, (row, (candidate, name, value)) in enumerate(zip(rows, others, strict=True))
+    ]
 
 
-def _bound(beliefs: Beliefs, candidate: Candidate, name: str, value: Setting, reference: float) -> Bound:
-    row = beliefs.encoding.number(candidate)
-    assert row is not None
-    impossible = _impossible(beliefs, row)
+class _Other(NamedTuple):
+    """The leader with one value changed."""
+
+    candidate: Candidate
+    name: str
+    value: Setting
+    row: int
+    gains: Floats
+    """Draws of its log gain on the leader."""
+
+
+def _bound(beliefs: Beliefs, other: _Other, reference: float, worthwhile: float) -> Bound:
+    impossible = _impossible(beliefs, other.row)
     if impossible:
-        return Bound(candidate, 0.0, impossible)
-    centre, low, high = beliefs.gain_interval(row)
-    limited = _limited(beliefs, name)
-    if limited and limited[0] < max(high, 0.02):
-        return Bound(candidate, reference * math.exp(limited[0]), limited[1])
-    tried = any(t.candidate.key == candidate.key and t.measurement is not None for t in beliefs.trials)
-    how = "measured" if tried else "expected from the trials of its parts"
-    what = "memory" if beliefs.objective is Objective.PEAK_MEMORY else "time"
-    reason = (
-        f"{name}={value}: {how} to take {-math.expm1(centre) * 100:+.1f} % of the {what} "
-        f"({-math.expm1(high) * 100:+.1f} to {-math.expm1(low) * 100:+.1f} %)"
-    )
-    return Bound(candidate, reference * math.exp(high), reason)
+        return Bound(other.candidate, 0.0, impossible)
+    gains = other.gains
+    share, words = _only_part(beliefs, other.name)
+    if share is not None:
+        gains = np.minimum(gains, -math.log1p(-share))
+        if share <= worthwhile:
+            said = f"{words} is {share * 100:.1f} % of the step: another {other.name} cannot gain more"
+            return Bound(other.candidate, reference / (1 - share), said)
+    high = float(np.quantile(gains, 0.975))
+    chance = float((gains > math.log1p(worthwhile)).mean() * beliefs.weight[other.row])
+    tried = any(t.candidate.key == other.candidate.key and t.measurement is not None for t in beliefs.trials)
+    reason = _reason(_interval(beliefs, gains), tried, chance if high > math.log1p(worthwhile) else 0.0, worthwhile)
+    return Bound(other.candidate, reference * math.exp(high), f"{other.name}={other.value}: {reason}")
+
+
+def _interval(beliefs: Beliefs, gains: Floats) -> str:
+    what = "peak memory" if beliefs.objective is Objective.PEAK_MEMORY else "time of a step"
+    low, high = np.quantile(gains, [0.025, 0.975])
+    return f"the {what} by {_change(gains.mean())} % ({_change(high)} to {_change(low)} %)"
+
+
+def _change(gain: float) -> str:
+    """A log gain as what it makes of the cost, in per cent."""
+    return f"{math.expm1(-gain) * 100:+.1f}"
+
+
+def _reason(interval: str, tried: bool, chance: float, worthwhile: float) -> str:
+    if tried:
+        close = "; not told apart from what was chosen" if chance else ""
+        return f"measured to change {interval}{close}"
+    if chance > CHANCE:
+        return f"not tried, the search ended before; it may change {interval}"
+    unlikely = f"; a gain of more than {worthwhile:.0%} is unlikely ({chance:.0%})" if chance else ""
+    return f"expected from the trials of its parts to change {interval}{unlikely}"
 
 
 def _impossible(beliefs: Beliefs, row: int) -> str | None:
@@ -92,16 +138,14 @@ def _impossible(beliefs: Beliefs, row: int) -> str | None:
     return None
 
 
-def _limited(beliefs: Beliefs, name: str) -> tuple[float, str] | None:
-    """Log gain if the only part that a knob works on cost nothing, in words; None for knobs of more than one part."""
+def _only_part(beliefs: Beliefs, name: str) -> tuple[float | None, str]:
+    """Share of the step of the only part that a knob works on, in words too; None where that bounds nothing."""
     if name not in _ONLY_PART or beliefs.objective is Objective.PEAK_MEMORY:
-        return None
+        return None, ""
     part, words = _ONLY_PART[name]
     runs = [o for o in beliefs.observations if o.row == beliefs.leader]
     share = float(np.median([np.exp(o.log_parts[PARTS.index(part)] - o.log_total) for o in runs]))
-    if share > 0.5:
-        return None
-    return -math.log1p(-share), f"{words} is {share * 100:.1f} % of the step: another {name} cannot gain more"
+    return (share, words) if share <= 0.5 else (None, "")
 
 
 def give_up_step_seconds(best: Trial | None, objective: Objective) -> float | None:

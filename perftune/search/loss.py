@@ -66,18 +66,28 @@ def compare_series(pairs: Sequence[tuple[Series, Series]], tolerance: float, tri
     if len(differences) < FEWEST:
         raise ValueError("too few steps to compare losses")
     value, low, high = series_interval(differences, CONFIDENCE, NUM_LOOKS)
-    scale = another_scale(pairs)
+    is_below = high < -tolerance
+    scale = another_scale(pairs) or (_lower_from_the_start(pairs, value) if is_below else None)
     return _told(
         LossCheck(
             num_steps=num_steps,
             relative_difference=Interval(value=value, low=low, high=high, confidence=CONFIDENCE),
             tolerance=tolerance,
             passed=scale is None and high <= tolerance,
-            is_lower=scale is None and high < -tolerance,
+            is_lower=scale is None and is_below,
             scale=scale,
             trials=trials,
         )
     )
+
+
+def _lower_from_the_start(pairs: Sequence[tuple[Series, Series]], difference: float) -> float | None:
+    """First loss over the reference's, when half of a difference is there in the first step: that was not learnt.
+
+    Another micro-batch can change what the loss is, as where the negatives of a contrastive loss are from the batch.
+    """
+    first = mean((ours[0] - theirs[0]) / (abs(theirs[0]) or 1.0) for ours, theirs in pairs)
+    return 1 + first if first <= difference / 2 else None
 
 
 def with_gradients(check: LossCheck, gradients: GradientCheck | None) -> LossCheck:
@@ -111,10 +121,8 @@ def another_scale(pairs: Sequence[tuple[Series, Series]]) -> float | None:
     over the micro-batch although the Trainer divides by nothing has a loss, and gradients, that grow with the
     accumulation steps.
     """
-    ratios = [
-        ours / theirs for pair in pairs for ours, theirs in zip(pair[0][:NUM_FIRST], pair[1][:NUM_FIRST], strict=False)
-        if theirs
-    ]  # fmt: skip
+    first = [steps for pair in pairs for steps in list(zip(*pair, strict=False))[:NUM_FIRST]]
+    ratios = [ours / theirs for ours, theirs in first if theirs]
     if not ratios:
         return None
     ratio = median(ratios)

@@ -5,10 +5,10 @@ noise of its own, and the slowness of a trial is added to all its parts and to i
 values is a block for each part, which the slowness joins. The blocks are factorised by themselves; what they tell of
 the slowness is as good as one observation of it for every trial, ``s + e`` with ``e ~ N(0, blurring)``, and all else
 follows from matrices of n rows (the matrix inversion lemma: Rasmussen & Williams, *Gaussian Processes for Machine
-Learning*, A.3). That a trial was disturbed adds to one element of the diagonal, so it is weighed for all trials at once.
+Learning*, A.3). That a trial was disturbed adds to one element of the diagonal, so it is weighed for all at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,12 +41,12 @@ MACHINES = (
 DRIFT_SECONDS = 120.0
 """Time over which the speed of the machine forgets itself."""
 
-BUILD_SD = 0.12
+BUILD_SD = 0.07
 """Spread of the log of the build time on a steady machine; the first build, with cold caches, has more."""
 FIRST_BUILD_SD = 0.6
 
-DISTURBED_SD = 1.0
-"""Slowness of a trial that something else on the machine disturbed."""
+DISTURBANCES = ((0.2, 0.1), (1.0, 0.03))
+"""Slowness of a trial that something else on the machine disturbed, a little or much; and how often that happens."""
 
 SMALL_PART_SHARE = 0.003
 """Timer and attribution error, as a share of the step."""
@@ -79,10 +79,15 @@ class Noise:
         """Trials whose build was timed."""
         self.build_sd: Floats = np.hypot(np.where(self.built == 0, FIRST_BUILD_SD, BUILD_SD), machine.trial)
 
-    def with_disturbed(self, disturbed: set[int]) -> Floats:
-        """The covariance of slowness with more of it where a trial is disturbed."""
+    def with_disturbed(self, disturbed: Mapping[int, float]) -> Floats:
+        """The covariance of slowness with more of it where a trial is disturbed.
+
+        Args:
+            disturbed: how much, as a standard deviation, by the position of the trial.
+        """
         slowness = self.slowness.copy()
-        slowness[list(disturbed), list(disturbed)] += DISTURBED_SD**2
+        for trial, sd in disturbed.items():
+            slowness[trial, trial] += sd**2
         return slowness
 
 
@@ -128,17 +133,16 @@ class Factors:
         """Log density of the observed values, up to a constant."""
         return -0.5 * (unexplained + float(told @ self.precision @ told) + self.log_determinant)
 
-    def gains_if_disturbed(self, told: Floats) -> Floats:
-        """What the evidence gains if one more trial is held to be disturbed, for each trial."""
-        more = DISTURBED_SD**2
-        growth = 1 + more * np.diag(self.precision)
-        return np.asarray(0.5 * (more * (self.precision @ told) ** 2 / growth - np.log(growth)), dtype=np.float64)
+    def gains_if_disturbed(self, told: Floats, sd: float) -> Floats:
+        """What the evidence gains if one more trial is held to be disturbed so much, for each trial."""
+        growth = 1 + sd**2 * np.diag(self.precision)
+        return np.asarray(0.5 * (sd**2 * (self.precision @ told) ** 2 / growth - np.log(growth)), dtype=np.float64)
 
-    def disturb(self, trial: int) -> None:
-        """Hold a trial to be disturbed: an update of rank one (Sherman-Morrison)."""
+    def disturb(self, trial: int, sd: float) -> None:
+        """Hold a trial to be disturbed so much: an update of rank one (Sherman-Morrison)."""
         column = self.precision[:, trial].copy()
-        growth = 1 + DISTURBED_SD**2 * column[trial]
-        self.precision -= DISTURBED_SD**2 / growth * np.outer(column, column)
+        growth = 1 + sd**2 * column[trial]
+        self.precision -= sd**2 / growth * np.outer(column, column)
         self.log_determinant += float(np.log(growth))
 
     def weights(self, residuals: Residuals) -> list[Floats]:
@@ -153,14 +157,14 @@ class Factors:
         inverse = self.inverses[part]
         return np.asarray(inverse - inverse @ doubt @ inverse, dtype=np.float64)
 
-    def deviations(self, residuals: Residuals, functions: Sequence[Floats], disturbed: set[int],
+    def deviations(self, residuals: Residuals, functions: Sequence[Floats], disturbed: Mapping[int, float],
                    rng: np.random.Generator) -> Residuals:  # fmt: skip
         """Observed residuals less values drawn from the prior.
 
         Args:
             residuals: as observed.
             functions: draws of each part in the trials, draw × trial.
-            disturbed: trials held to be disturbed.
+            disturbed: how much, as a standard deviation, by the position of the trial.
             rng: of the slowness and the noise.
         """
         num, n = functions[0].shape

@@ -28,6 +28,8 @@ MOST_RERUNS = 2
 MOST_RUNS = 3
 """Of a candidate that the search runs again since it may be better than the best, before new ones are tried. Which of
 the two is, if it is close, is told by turns and not by the search."""
+CHANCE = 0.05
+"""A candidate whose chance of a gain that matters is not above this is not worth a trial."""
 REFERENCE_EVERY = 12
 """Trials without any repeat after which the reference is run again, …"""
 REFERENCE_EVERY_ROUGH = 5
@@ -45,7 +47,7 @@ class ModelSearch:
         chance: a candidate is worth a trial if its chance to gain that much is above this.
     """
 
-    def __init__(self, seed: int = 0, *, worthwhile: float = 0.02, chance: float = 0.05) -> None:
+    def __init__(self, seed: int = 0, *, worthwhile: float = 0.02, chance: float = CHANCE) -> None:
         self._seed = seed
         self._worthwhile = worthwhile
         self._chance = chance
@@ -172,17 +174,15 @@ class Beliefs:
             dict(zip(self._fitting, chances.tolist(), strict=True)),
         )
 
-    def gain_interval(self, row: int) -> tuple[float, float, float]:
-        """Log gain of any candidate on the leader: mean and 95 % interval."""
+    def gains_of(self, rows: Sequence[int]) -> Floats:
+        """Draws of the log gain of any candidates on the leader: draw × row."""
         rng = np.random.default_rng([self.seed, len(self.trials)])
-        pair = np.array([self.leader, row])
+        wanted = np.array([self.leader, *rows])
         if self.objective is Objective.PEAK_MEMORY:
-            costs = self.memory.log_samples(pair, NUM_DRAWS, rng)
+            costs = self.memory.log_samples(wanted, NUM_DRAWS, rng)
         else:
-            costs = log_total(self.time.part_samples(pair, NUM_DRAWS, rng))
-        gains = costs[:, 0] - costs[:, 1]
-        low, high = np.quantile(gains, [0.025, 0.975])
-        return float(gains.mean()), float(low), float(high)
+            costs = log_total(self.time.part_samples(wanted, NUM_DRAWS, rng))
+        return np.asarray(costs[:, :1] - costs[:, 1:], dtype=np.float64)
 
     def learnable_gains(self) -> Floats:
         """Draws of what the gain will be believed to be after one noisy trial: shrunk to the share that it can tell."""

@@ -31,8 +31,9 @@ All are held possible at once, each weighed by how well it explains the trials."
 HOST_FACTORS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """The same where a trace counts operators: the host's share is so many times what was predicted."""
 
-TRACED, TRACED_BATCH = 0.9, 0.6
-"""Part of the spread of a knob's effect, and of the batch curve's, that is left where a trace predicts it."""
+TRACED, TRACED_LINE, TRACED_BATCH = 0.7, 0.5, 0.6
+"""Part of the spread of a knob's effect that is left where a trace predicts it, of how that moves with the micro-batch,
+and of the batch curve."""
 RATES_KNOWN = 0.6
 """The same of precision's, where the device was measured in each."""
 
@@ -52,6 +53,11 @@ _COMPUTE_SD = {PRECISION: 0.5, CHECKPOINTING: 0.08, ATTENTION: 0.12, COMPILE: 0.
                "torch_empty_cache_steps": 0.05, "cuda_allocator": 0.03}  # fmt: skip
 _COMPUTE_LINE_SD = {PRECISION: 0.12, CHECKPOINTING: 0.03, ATTENTION: 0.04, COMPILE: 0.06, "use_liger_kernel": 0.03}
 _COMPUTE_PAIR_SD = {(PRECISION, ATTENTION): 0.2, (PRECISION, COMPILE): 0.1, (PRECISION, CHECKPOINTING): 0.04}
+BF16_EAGER_ON_CPU = -0.15
+"""In bf16 a CPU runs eager attention faster than sdpa, whatever a trace counts: in each of the recorded landscapes, by
+3 to 40 %, and seven of the eight workloads tuned on another CPU (benchmarks/README.md) ended with both."""
+_OTHER_PARTS = {OPTIMIZER, WORKERS, "dataloader_pin_memory", "dataloader_prefetch_factor"}
+"""Knobs of which forward and backward know nothing: candidates that differ in these alone are alike in compute."""
 _OPTIMIZER_SD = {OPTIMIZER: 0.3, PRECISION: 0.1}
 _DATA_SD = {WORKERS: 1.0, "dataloader_pin_memory": 0.3, "train_sampling_strategy": 0.3}
 
@@ -96,7 +102,7 @@ def _compute_terms(knobs: list[str]) -> list[Term]:
     lines = [Term(sd, (name,), "line") for name, sd in _COMPUTE_LINE_SD.items() if name in knobs]
     curves = [Term(0.05, (name,), "curve") for name in (PRECISION, ATTENTION, COMPILE) if name in knobs]
     pairs = [Term(sd, pair) for pair, sd in _COMPUTE_PAIR_SD.items() if set(pair) <= set(knobs)]
-    own = Term(0.02, tuple(knobs), "curve")
+    own = Term(0.02, tuple(name for name in knobs if name not in _OTHER_PARTS), "curve")
     batch = [Term(0.07, batch="line"), Term(0.1, batch="curve")]
     return [Term(1.0), *_single(knobs, _COMPUTE_SD, UNKNOWN_KNOB_SD), *batch, *lines, *curves, *pairs, own]
 
@@ -105,9 +111,12 @@ def _traced(term: Term, knows_rates: bool) -> Term:
     """The term with the spread that a trace leaves."""
     if not set(term.knobs) <= set(_TRACED) or not (term.knobs or term.batch):
         return term
+    if term.knobs == (PRECISION, ATTENTION):
+        return term
     if term.knobs == (PRECISION,) and not term.batch:
         return replace(term, sd=RATES_KNOWN * term.sd) if knows_rates else term
-    return replace(term, sd=(TRACED if term.knobs else TRACED_BATCH) * term.sd)
+    left = TRACED_BATCH if not term.knobs else TRACED_LINE if term.batch == "line" else TRACED
+    return replace(term, sd=left * term.sd)
 
 
 def _single(knobs: list[str], sds: dict[str, float], other: float) -> list[Term]:
@@ -135,6 +144,12 @@ def mean(part: str, name: str, value: object, device: Device | None, *, is_trace
     if value is True:
         return {CHECKPOINTING: 0.27, COMPILE: -0.15, "use_liger_kernel": -0.1}.get(name, 0.0)
     return {"sdpa": -0.05, "flash_attention_2": -0.12, "group_by_length": -0.2}.get(str(value), 0.0)
+
+
+def pair_mean(precision: object, attention: object, device: Device | None) -> float:
+    """The expected effect of two values together on forward and backward, beside what each has by itself."""
+    is_fast = precision == "bf16" and attention == "eager" and (device is None or device.kind == "cpu")
+    return BF16_EAGER_ON_CPU if is_fast else 0.0
 
 
 def precision_factors(value: str, device: Device | None) -> tuple[float, float]:

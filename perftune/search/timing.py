@@ -15,15 +15,14 @@ from functools import cached_property
 
 import numpy as np
 
-from perftune.records.candidate import PRECISION
+from perftune.records.candidate import ATTENTION, PRECISION
 from perftune.search.encoding import Encoding, Floats, Ints
 from perftune.search.kernels import Kernels
-from perftune.search.machine import MACHINES, Factors, Noise, Residuals
+from perftune.search.machine import DISTURBANCES, MACHINES, Factors, Noise, Residuals
 from perftune.search.observations import PARTS, Observation
 from perftune.search.predictions import Predictions
-from perftune.search.priors import HOST_FACTORS, OVERHEADS, REST_OVERHEAD, mean, precision_factors
+from perftune.search.priors import HOST_FACTORS, OVERHEADS, REST_OVERHEAD, mean, pair_mean, precision_factors
 
-DISTURBED_LOG_ODDS = float(np.log(0.03 / 0.97))
 MOST_AT_ONCE = 4096
 """Candidates whose covariance with the trials is held in memory at a time."""
 
@@ -56,8 +55,8 @@ class TimeModel:
     observations: Sequence[Observation]
     predicted: Predictions | None = None
     """What traces say of the candidates of the encoding."""
-    disturbed: set[int] = field(default_factory=set)
-    """Positions of observations that look disturbed; only the ratios of their parts are believed."""
+    disturbed: dict[int, float] = field(default_factory=dict)
+    """Positions of observations that look disturbed, and how much: of these the ratios of their parts are believed."""
 
     def __post_init__(self) -> None:
         self._rows: Ints = np.array([o.row for o in self.observations])
@@ -91,7 +90,16 @@ class TimeModel:
             effects = np.array([mean(part, name, value, device, is_traced=is_traced) for value in values])
             if effects.any():
                 total += effects[self.encoding.codes[rows, column]]
-        return total
+        return total + self._pair_effects(rows) if part == "compute" else total
+
+    def _pair_effects(self, rows: Ints) -> Floats:
+        """Prior mean effect of precision and attention together."""
+        names, values, device = self.encoding.names, self.encoding.values, self.encoding.space.device
+        if PRECISION not in names or ATTENTION not in names:
+            return np.zeros(len(rows))
+        precisions, attentions = values[names.index(PRECISION)], values[names.index(ATTENTION)]
+        effects = np.array([[pair_mean(p, a, device) for a in attentions] for p in precisions])
+        return effects[self.encoding.column(PRECISION)[rows], self.encoding.column(ATTENTION)[rows]]
 
     def _precision_factors(self, rows: Ints) -> tuple[Floats, Floats]:
         """What the precision is expected to do to the time per sample, and to the overhead of a micro-batch."""
@@ -141,14 +149,16 @@ class TimeModel:
         """Mark, one by one, the observations that are explained much better as disturbed."""
         while len(self.disturbed) < len(self.observations) // 3:
             best = max(self._hypotheses, key=lambda h: h.log_weight)
-            gains = best.factors.gains_if_disturbed(best.told)
-            gains[[0, *self.disturbed]] = -np.inf
-            worst = int(np.argmax(gains))
-            if gains[worst] + DISTURBED_LOG_ODDS <= 0:
+            gains = np.array([best.factors.gains_if_disturbed(best.told, sd) + np.log(odds / (1 - odds))
+                              for sd, odds in DISTURBANCES])  # fmt: skip
+            gains[:, [0, *self.disturbed]] = -np.inf
+            size, worst = np.unravel_index(np.argmax(gains), gains.shape)
+            if gains[size, worst] <= 0:
                 return
-            self.disturbed = self.disturbed | {worst}
+            sd = DISTURBANCES[size][0]
+            self.disturbed[int(worst)] = sd
             for factors in {id(h.factors): h.factors for h in self._hypotheses}.values():
-                factors.disturb(worst)
+                factors.disturb(int(worst), sd)
 
     def mean_log_seconds(self, rows: Ints) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the log seconds per step, by the most probable hypothesis."""

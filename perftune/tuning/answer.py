@@ -59,8 +59,7 @@ def _reason(effect: Interval | None, memory_bytes: int | None, twin_failed: str 
 def compile_cost(study: Study, candidate: Candidate, twin: Candidate) -> str | None:
     """What compiling costs at the start, and after how many steps that is paid back; None where it was not measured.
 
-    The start of a trial is its wall time less the measured steps and the building of the workload. The worst batch is
-    in it, of one candidate as of the other.
+    The worst batch is in the start, of one candidate as of the other.
     """
     compiled, eager = (runs(study, one, *PAIRED) for one in (candidate, twin))
     if not compiled or not eager:
@@ -73,8 +72,9 @@ def compile_cost(study: Study, candidate: Candidate, twin: Candidate) -> str | N
 
 
 def _start_seconds(trials: Sequence[Trial]) -> float:
+    """Of the wall time what neither building nor steps at their steady pace take."""
     found = [(t.wall_seconds, t.measurement) for t in trials if t.measurement is not None]
-    return median(wall - m.build_seconds - sum(m.steps.step_seconds[m.num_warmup_steps :]) for wall, m in found)
+    return median(wall - m.build_seconds - len(m.steps) * step_interval(m).value for wall, m in found)
 
 
 def _step_seconds(trials: Sequence[Trial]) -> float:
@@ -141,7 +141,7 @@ def rejections(study: Study, candidate: Candidate, earlier: Sequence[Rejection])
         if t.failure is not None and all(t.number != known.trial for known in earlier)
     ]
     best = leader(study.space, study.trials, study.probe.objective) or candidate
-    for bound in bounds(study.space, study.trials, study.probe.objective):
+    for bound in bounds(study.space, study.trials, study.probe.objective, study.probe.worthwhile):
         what = describe(bound.candidate, best)
         if what in describe(candidate, best).split(", "):
             continue  # the race chose a value that the search had not put first

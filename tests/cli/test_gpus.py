@@ -19,7 +19,6 @@ def typed(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=120,
         env={**os.environ, "COLUMNS": "60"},
     )
 

@@ -35,7 +35,6 @@ def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=500,
         env={**os.environ, "COLUMNS": "200"},
     )
 

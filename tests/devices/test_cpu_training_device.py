@@ -60,7 +60,7 @@ print(json.dumps(seen), flush=True)
 
 @pytest.fixture(scope="module")
 def seen() -> Any:
-    done = subprocess.run([sys.executable, "-c", SOURCE], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", SOURCE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -95,5 +95,5 @@ def test_nothing_heavy_is_imported() -> None:
         "import sys; from perftune.devices import host, training_device; host.cpu_device(); host.versions();"
         "training_device('cpu').peak(); sys.exit(str({'torch', 'transformers', 'pynvml', 'numpy'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
     assert done.stderr.strip() == "set()"

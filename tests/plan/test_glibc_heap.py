@@ -3,12 +3,13 @@
 import itertools
 import subprocess
 import sys
-import textwrap
+from array import array
+from statistics import median
 
 import numpy as np
 import pytest
 
-from perftune.plan.glibc_heap import FIRST_THRESHOLD_BYTES, PINNED, TOP_PAD_BYTES, Heap, resident_peak
+from perftune.plan.glibc_heap import FIRST_THRESHOLD_BYTES, PAGE_BYTES, PINNED, TOP_PAD_BYTES, Heap, resident_peak
 from perftune.plan.program import Program
 from perftune.units import KIB, MIB
 
@@ -72,37 +73,64 @@ def test_the_peak_of_a_program_is_between_its_tensors_and_twice_them() -> None:
 
 
 REAL = """
-import ctypes, random, sys
+import ctypes, sys
+from array import array
+
 libc = ctypes.CDLL("libc.so.6", use_errno=True)
+
 class Info(ctypes.Structure):
     names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
     _fields_ = [(name, ctypes.c_size_t) for name in names]
+
 libc.mallinfo2.restype = Info
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+
 def held():
     info = libc.mallinfo2()
     return info.arena + info.hblkhd
-events, sizes = eval(sys.stdin.read())
-pointers, before, peak = {}, held(), 0
+
+def is_taken_from_a_hole(size):
+    before = libc.mallinfo2()
+    pointer = libc.malloc(size)
+    after = libc.mallinfo2()
+    if (after.keepcost, after.arena, after.hblkhd) == (before.keepcost, before.arena, before.hblkhd):
+        return True
+    libc.free(pointer)
+    return False
+
+# Nothing below asks for memory but through posix_memalign: numbers are small objects of Python's own arenas.
+page_bytes, count, *numbers = array("q", sys.stdin.buffer.read())
+sizes, events = numbers[:count], numbers[count:]
+pointers = [ctypes.c_void_p() for _ in sizes]
+places = [ctypes.byref(pointer) for pointer in pointers]
+
+# The interpreter has left holes, and a top of whatever size: holes are filled, of the top one page is left.
+size = 120000
+while size >= 32:
+    if size > libc.mallinfo2().fordblks - libc.mallinfo2().keepcost or not is_taken_from_a_hole(size):
+        size = size * 3 // 4
+libc.malloc(libc.mallinfo2().keepcost - page_bytes - 16)
+assert libc.mallinfo2().keepcost == page_bytes
+
+before, peak = held(), 0
 for event in events:
     if event > 0:
-        pointer = ctypes.c_void_p()
-        assert libc.posix_memalign(ctypes.byref(pointer), 64, int(sizes[event - 1])) == 0
-        pointers[event] = pointer
+        assert libc.posix_memalign(places[event - 1], 64, sizes[event - 1]) == 0
     else:
-        libc.free(pointers.pop(-event))
+        libc.free(pointers[-event - 1])
     peak = max(peak, held() - before)
 print(peak)
 """
+NO_CACHES = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"}
+"""Small chunks merge with their neighbours at once, as they do on paper."""
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
-@pytest.mark.parametrize("seed", range(3))
-def test_it_holds_about_what_glibc_holds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same requests in a process that does nothing else, so that nothing small takes the cut-off pieces."""
-    monkeypatch.setattr("perftune.plan.glibc_heap.PINNED", 10**9)
-    assert PINNED < 10**9
+def requests(seed: int) -> tuple[list[int], list[int]]:
+    """Events and sizes: 600 allocations of 2 KiB to 4 MiB, of which 60 are alive at a time."""
     rng = np.random.default_rng(seed)
-    sizes = (2 ** rng.uniform(11, 22, 600)).round().tolist()
+    sizes = (2 ** rng.uniform(11, 22, 600)).round().astype(int).tolist()
     events: list[int] = []
     alive: list[int] = []
     for number in range(600):
@@ -110,11 +138,46 @@ def test_it_holds_about_what_glibc_holds(seed: int, monkeypatch: pytest.MonkeyPa
         alive.append(number + 1)
         while len(alive) > 60:
             events.append(-alive.pop(int(rng.integers(len(alive)))))
+    return events, sizes
+
+
+def held_on_paper(events: list[int], sizes: list[int]) -> int:
+    """The most that a heap with a page to begin with takes from the system, more than that page."""
+    heap, chunks, most = Heap(_end=PAGE_BYTES), {}, 0
+    for event in events:
+        if event > 0:
+            chunks[event] = heap.malloc(sizes[event - 1])
+        else:
+            heap.free(chunks.pop(-event))
+        most = max(most, heap._end - PAGE_BYTES + heap.mapped_bytes)
+    return most
+
+
+def held_for_real(events: list[int], sizes: list[int]) -> int:
+    """The same of a process that does nothing else, and has imported nothing that is installed."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(REAL)],
-        input=repr((events, sizes)), capture_output=True, text=True, check=False, env={},
+        [sys.executable, "-I", "-S", "-c", REAL],
+        input=array("q", [PAGE_BYTES, len(sizes), *sizes, *events]).tobytes(),
+        capture_output=True, check=False, env=NO_CACHES,
     )  # fmt: skip
-    if "mallinfo2" in done.stderr or "libc.so.6" in done.stderr:
+    said = done.stderr.decode()
+    if "mallinfo2" in said or "libc.so.6" in said:
         pytest.skip("another libc, or glibc before 2.33")
-    assert done.returncode == 0, done.stderr
-    assert resident_peak(program(events, sizes), 1) == pytest.approx(int(done.stdout), rel=0.05)
+    assert done.returncode == 0, said
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_it_holds_about_what_glibc_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same requests, from the same state, where nothing small takes the pieces that alignment cuts off.
+
+    Half are alike to the byte. Which of two free chunks of one size is taken can send the rest another way.
+    """
+    monkeypatch.setattr("perftune.plan.glibc_heap.PINNED", 10**9)
+    assert PINNED < 10**9
+    off = []
+    for seed in range(16):
+        events, sizes = requests(seed)
+        off.append(abs(held_on_paper(events, sizes) / held_for_real(events, sizes) - 1))
+    assert median(off) < 0.02, off
+    assert max(off) < 0.2, off

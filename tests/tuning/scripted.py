@@ -1,5 +1,6 @@
 """A runner that answers from made-up physics, so that whole studies run in a moment and always the same."""
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class Physics:
     base_bytes: int = 200 * MIB
     sample_bytes: int = 20 * MIB
     noise: float = 0.01
+    process_noise: float = 0.0
     compiled_factor: float = 1.0
     compile_seconds: float = 0.0
 
@@ -90,6 +92,7 @@ class ScriptedRunner:
     num_trainable_parameters: int | None = None
     interrupt_at: int | None = None
     requests: list[TrialRequest] = field(default_factory=list)
+    num_heats_in_turns: int = 0
     clock: FakeClock = field(default_factory=FakeClock)
     finished: dict[int, Trial] = field(default_factory=dict)
     read_back: dict[str, Any] = field(default_factory=dict)
@@ -148,6 +151,7 @@ class ScriptedRunner:
     ) -> list[Trial]:
         """Slices of one step; who fails is out, and the others go on."""
         heat = requests[0].number
+        self.num_heats_in_turns += 1
         begun = [self.run(request.model_copy(update={"heat": heat}), on_heartbeat) for request in requests]
         alive = [trial.number for trial in begun if trial.measurement is not None]
         num_rounds = 0
@@ -189,7 +193,8 @@ class ScriptedRunner:
         rng = random.Random(request.candidate.key + str(request.number))
         compute, optimizer = self.physics.parts(request.candidate)
         count = request.exact_steps or 8
-        slow = [1 + abs(rng.gauss(0, self.physics.noise)) for _ in range(count)]
+        process = math.exp(rng.gauss(0, self.physics.process_noise))
+        slow = [process * (1 + abs(rng.gauss(0, self.physics.noise))) for _ in range(count)]
         shift = self.loss_shift(request)
         steps = Steps(
             step_seconds=tuple((compute + optimizer) * factor for factor in slow),

@@ -60,7 +60,7 @@ def executed(directory: Path) -> list[int]:
 
 
 def unhindered(directory: Path) -> Study:
-    assert start(directory).wait(timeout=120) == 0
+    assert start(directory).wait() == 0
     return load_study(directory / "study.json")
 
 
