@@ -11,6 +11,9 @@ from statistics import mean
 from typing import NamedTuple
 
 NANOSECOND = 1e-9
+COMPUTING_SHARE = 0.1
+"""A thread computed if it was on a core for more than this part of the time of the busiest: others, of the data loader
+or of a library, are not waited for."""
 STEAL_FIELD = 8
 """Of the line ``cpu`` in /proc/stat, its name being field 0."""
 
@@ -49,11 +52,9 @@ class DisturbanceCounters:
         now = self.read()
         waited_seconds, num_threads = None, 0
         if now.threads is not None and before.threads is not None:
-            waits = [
-                waiting - earlier[1]
-                for thread, (running, waiting) in now.threads.items()
-                if running > (earlier := before.threads.get(thread, (0, 0)))[0]
-            ]
+            grown = [_minus(counts, before.threads.get(thread, (0, 0))) for thread, counts in now.threads.items()]
+            busiest = max((running for running, _ in grown), default=0)
+            waits = [waiting for running, waiting in grown if running > COMPUTING_SHARE * busiest]
             waited_seconds, num_threads = sum(waits) * NANOSECOND, len(waits)
         stolen_seconds = None
         if now.steal_seconds is not None and before.steal_seconds is not None:
@@ -87,3 +88,7 @@ class DisturbanceCounters:
             ticks = (self._root / "proc/stat").read_text(encoding="ascii").split(maxsplit=STEAL_FIELD + 1)[STEAL_FIELD]
             return int(ticks) / os.sysconf("SC_CLK_TCK")
         return None
+
+
+def _minus(later: tuple[int, int], earlier: tuple[int, int]) -> tuple[int, int]:
+    return later[0] - earlier[0], later[1] - earlier[1]

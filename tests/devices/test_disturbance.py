@@ -44,10 +44,13 @@ def test_waits_are_summed_over_the_threads_that_computed(kernel: Kernel) -> None
     kernel.thread(1, 2 * 10**9, 10**9 + 250_000_000)
     kernel.thread(2, 3 * 10**9, 10**9 + 500_000_000)
     kernel.thread(3, 10**9, 4 * 10**9)
-    kernel.thread(4, 1, 1_000_000_000)
+    kernel.thread(4, 300_000_000, 1_000_000_000)
+    kernel.thread(5, 100_000_000, 5_000_000_000)
     kernel.steal(8 * TICKS)
     found = counters.since(before)
-    assert found == Disturbance(pytest.approx(1.75), 3, pytest.approx(3.0)), "the third waited and did nothing"
+    assert found == Disturbance(pytest.approx(1.75), 3, pytest.approx(3.0)), (
+        "the third did nothing, the fifth next to nothing"
+    )
 
 
 def test_a_thread_that_has_ended_is_left_out(kernel: Kernel) -> None:

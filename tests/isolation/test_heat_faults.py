@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from perftune.isolation import heat as heat_module
 from perftune.isolation.runner import ForkServerRunner
 from perftune.records.heat import Round
 from perftune.records.trial import Outcome
-from perftune.trials import heat as heat_module
 from perftune.units import GIB
 from tests.isolation.heats import Watcher, contender, heat, measured
 from tests.isolation.light_runner import ROOT, eventually, is_alive

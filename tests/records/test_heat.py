@@ -1,0 +1,49 @@
+"""Rounds of a heat, and what a slice would have taken undisturbed."""
+
+import math
+
+import pytest
+
+from perftune.records.heat import rounds_of, undisturbed_seconds
+from perftune.records.trial import Slice
+
+
+def part(run_queue_seconds: float | None, num_threads: int) -> Slice:
+    return Slice(
+        round=0, first_step=3, num_steps=2, begun_monotonic_seconds=0.0,
+        run_queue_seconds=run_queue_seconds, num_threads=num_threads,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 16])
+@pytest.mark.parametrize("waited", [None, 0.0])
+def test_what_never_waited_or_cannot_be_told_stays_as_it_is(waited: float | None, num_threads: int) -> None:
+    assert undisturbed_seconds(part(waited, num_threads), (1.0, 3.0)) == 4.0
+
+
+def test_what_one_thread_waited_is_taken_off() -> None:
+    assert undisturbed_seconds(part(1.5, 1), (1.0, 3.0)) == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.5, 0.5), (0.2, 0.2), (0.05, 0.05)])
+def test_two_threads_go_on_while_neither_waits(first: float, second: float) -> None:
+    """Each has its core for a share of the time, independently of the other."""
+    wall = 2.0
+    found = undisturbed_seconds(part((first + second) * wall, 2), (wall,))
+    assert found == pytest.approx(wall * (1 - first) * (1 - second))
+
+
+def test_rare_waits_all_count_and_many_do_not_take_off_more_than_there_is() -> None:
+    assert undisturbed_seconds(part(0.01, 8), (1.0,)) == pytest.approx(0.99, abs=1e-4)
+    assert undisturbed_seconds(part(7.0, 8), (1.0,)) == pytest.approx(0.1)
+    assert undisturbed_seconds(part(9.0, 8), (1.0,)) == pytest.approx(0.1)
+
+
+def test_a_slice_without_threads_or_time_is_no_error() -> None:
+    assert undisturbed_seconds(part(1.0, 0), (1.0,)) == 1.0
+    assert undisturbed_seconds(part(1.0, 2), (0.0,)) == 0.0
+    assert not math.isnan(undisturbed_seconds(part(1.0, 2), ()))
+
+
+def test_no_trials_have_no_rounds() -> None:
+    assert rounds_of([]) == []
