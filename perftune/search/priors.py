@@ -7,8 +7,11 @@ they decide what is tried first, and every one of them yields to two or three tr
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from perftune.records.candidate import ATTENTION, CHECKPOINTING, COMPILE, MICRO_BATCH, OPTIMIZER, PRECISION, WORKERS
 from perftune.records.device import Device
+from perftune.search.encoding import Floats
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,14 @@ HALF_OVERHEAD = 2.0
 UNKNOWN_KNOB_SD = 0.08
 
 _COMPUTE_SD = {PRECISION: 0.5, CHECKPOINTING: 0.08, ATTENTION: 0.12, COMPILE: 0.3, "use_liger_kernel": 0.12,
-               OPTIMIZER: 0.005, WORKERS: 0.03, "dataloader_pin_memory": 0.01, "train_sampling_strategy": 0.3,
+               OPTIMIZER: 0.005, WORKERS: 0.02, "dataloader_pin_memory": 0.01, "train_sampling_strategy": 0.3,
                "torch_empty_cache_steps": 0.05, "cuda_allocator": 0.03}  # fmt: skip
 _COMPUTE_LINE_SD = {PRECISION: 0.12, CHECKPOINTING: 0.03, ATTENTION: 0.04, COMPILE: 0.06, "use_liger_kernel": 0.03}
 _COMPUTE_PAIR_SD = {(PRECISION, ATTENTION): 0.2, (PRECISION, COMPILE): 0.1, (PRECISION, CHECKPOINTING): 0.04}
+HANDED_ON = 0.1
+"""Part of the time to load data that is left when workers load it: what they send has to be received."""
+WAITED = 0.1
+"""With workers, a step that waits for less than this part of it has enough of them."""
 BF16_EAGER_ON_CPU = -0.15
 """In bf16 a CPU runs eager attention faster than sdpa, whatever a trace counts: in each of the recorded landscapes, by
 3 to 40 %, and seven of the eight workloads tuned on another CPU (benchmarks/README.md) ended with both."""
@@ -135,15 +142,35 @@ def mean(part: str, name: str, value: object, device: Device | None, *, is_trace
     kind = device.kind if device else "cpu"
     if part == "optimizer" and name == OPTIMIZER:
         return _OPTIMIZER_MEAN.get(kind, {}).get(str(value), 0.0)
-    if part == "data" and name == WORKERS:
-        return -0.7 if kind == "cuda" and isinstance(value, int) and value > 0 else 0.0
     if part != "compute":
         return 0.0
-    if name == WORKERS and kind == "cpu":
+    if name == WORKERS:  # they compute where the step, or on a GPU what launches it, computes too
         return 0.03 if isinstance(value, int) and value > 0 else 0.0
     if value is True:
         return {CHECKPOINTING: 0.27, COMPILE: -0.15, "use_liger_kernel": -0.1}.get(name, 0.0)
     return {"sdpa": -0.05, "flash_attention_2": -0.12, "group_by_length": -0.2}.get(str(value), 0.0)
+
+
+def waiting_seconds(num_workers: Floats, first_workers: int, data_seconds: float, other_seconds: float) -> Floats:
+    """How long a step is expected to wait for data, by the number of workers.
+
+    Workers load while the rest of the step goes on, each a batch of its own: what a step waits for is what all of them
+    take longer than that, and at least `HANDED_ON` of what loading takes, to hand it over.
+
+    Args:
+        num_workers: to be asked of; 0: the step loads its own data.
+        first_workers: of the first trial.
+        data_seconds: that a step of the first trial waited.
+        other_seconds: of the rest of that step.
+    """
+    if not first_workers:
+        loading = data_seconds
+    elif data_seconds < WAITED * (data_seconds + other_seconds):
+        return np.full(len(num_workers), data_seconds)  # how much the workers hide is not known
+    else:
+        loading = first_workers * (data_seconds + other_seconds)
+    beside = np.maximum(loading / np.maximum(num_workers, 1) - other_seconds, HANDED_ON * loading)
+    return np.asarray(np.where(num_workers > 0, beside, loading), dtype=np.float64)
 
 
 def pair_mean(precision: object, attention: object, device: Device | None) -> float:

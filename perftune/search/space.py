@@ -40,7 +40,7 @@ NUM_WORKERS = {"cpu": (0, 2), "cuda": (0, 2, 4, 8)}
 NUM_WAITING_WORKERS = (0, 2, 4, 8, 16)
 """Where samples wait for a disk or a network, workers wait at the same time, beyond the number of cores too."""
 WAITS = 4.0
-"""Samples that take so many times as long as they compute wait for something; on a busy machine they wait less long."""
+"""A sample that takes so many times as long as it computes waits for something; on a busy machine it is less."""
 MIN_WAITING_SECONDS = 5e-4
 """Of a sample; what takes less is over before a worker has handed it on."""
 

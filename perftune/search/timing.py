@@ -15,13 +15,21 @@ from functools import cached_property
 
 import numpy as np
 
-from perftune.records.candidate import ATTENTION, PRECISION
+from perftune.records.candidate import ATTENTION, PRECISION, WORKERS
 from perftune.search.encoding import Encoding, Floats, Ints
 from perftune.search.kernels import Kernels
 from perftune.search.machine import DISTURBANCES, MACHINES, Factors, Noise, Residuals
 from perftune.search.observations import PARTS, Observation
 from perftune.search.predictions import Predictions
-from perftune.search.priors import HOST_FACTORS, OVERHEADS, REST_OVERHEAD, mean, pair_mean, precision_factors
+from perftune.search.priors import (
+    HOST_FACTORS,
+    OVERHEADS,
+    REST_OVERHEAD,
+    mean,
+    pair_mean,
+    precision_factors,
+    waiting_seconds,
+)
 
 MOST_AT_ONCE = 4096
 """Candidates whose covariance with the trials is held in memory at a time."""
@@ -119,6 +127,8 @@ class TimeModel:
         shape, size = self._mean_effects(part, rows), self.encoding.micro_batch[rows]
         if part == "rest":
             return np.asarray(shape + np.log1p(REST_OVERHEAD / size), dtype=np.float64)
+        if part == "data":
+            return shape + self._waiting(rows)
         if part != "compute":
             return shape
         per_sample, per_micro_batch = self._precision_factors(rows)
@@ -126,6 +136,17 @@ class TimeModel:
             return np.asarray(shape + np.log(per_sample + per_micro_batch * overhead / size), dtype=np.float64)
         factor = np.ones(len(rows)) if self._traced.has_rates else per_sample
         return shape + self._traced.log_compute(rows, factor, overhead)
+
+    def _waiting(self, rows: Ints) -> Floats:
+        """Log seconds that a step is expected to wait for data, as the first observation tells."""
+        if WORKERS not in self.encoding.names:
+            return np.zeros(len(rows))
+        numbers = np.array([float(str(value)) for value in self.encoding.values[self.encoding.names.index(WORKERS)]])
+        num_workers = numbers[self.encoding.column(WORKERS)]
+        seconds = np.exp(self._values[0])
+        data = float(seconds[PARTS.index("data")])
+        first = int(num_workers[self._rows[0]])
+        return np.log(waiting_seconds(num_workers[rows], first, data, float(seconds.sum()) - data))
 
     def _suppose(self) -> list[_Hypothesis]:
         kernels = [self.kernels.covariance(part, self._rows, self._rows) for part in PARTS]

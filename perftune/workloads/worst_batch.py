@@ -78,16 +78,17 @@ def scan(
         clock: seconds; a test passes its own.
         cpu_clock: seconds that this process has computed.
     """
-    deadline = clock() + MAX_SCAN_SECONDS
+    begun, begun_cpu = clock(), cpu_clock()
+    deadline = begun + MAX_SCAN_SECONDS
     sizes: list[tuple[int, int, int]] = []
     took: list[tuple[float, float]] = []
-    begun, begun_cpu = clock(), cpu_clock()
     for index, sample in enumerate(all_samples(source.dataset)):
         batch = source.collate([sample])
-        took.append((clock() - begun, cpu_clock() - begun_cpu))
         sizes.append((num_elements(batch), index, batch_size(batch).num_tokens))
-        begun, begun_cpu = clock(), cpu_clock()
-        if begun > deadline:
+        now, now_cpu = clock(), cpu_clock()
+        took.append((now - begun, now_cpu - begun_cpu))
+        begun, begun_cpu = now, now_cpu
+        if now > deadline:
             break
     worst = sorted(sizes, key=lambda size: (-size[0], size[1]))[:num_worst]
     num_tokens = sum(size[2] for size in sizes)

@@ -84,3 +84,11 @@ def test_summary_takes_medians_and_the_largest_peak() -> None:
     assert found.step_seconds == 2.0
     assert found.peak_memory_bytes == 30
     assert found.cost_per_million_samples == pytest.approx(125_000.0)
+
+
+def test_every_device_is_paid_for() -> None:
+    trials = [make_trial(1, CANDIDATE, seconds=2.0)]
+    one, four = (summarize(trials, price_per_hour=3600.0, num_devices=num) for num in (1, 4))
+    assert one.cost_per_million_samples is not None
+    assert four.cost_per_million_samples == pytest.approx(4 * one.cost_per_million_samples)
+    assert four.samples_per_second == one.samples_per_second

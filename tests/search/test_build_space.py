@@ -1,7 +1,7 @@
 import pytest
 
 from perftune.errors import ProbeFileError
-from perftune.records.candidate import MICRO_BATCH, Change
+from perftune.records.candidate import MICRO_BATCH, Change, Knob
 from perftune.records.device import Device, Versions
 from perftune.records.probe import ProbeSpec, Target
 from perftune.records.survey import Survey
@@ -19,20 +19,22 @@ BASE = {
 }  # fmt: skip
 SUPPORTED = {
     "precision": ("fp32", "bf16", "fp16"), "activation_checkpointing": (False, True), "optim": EVERY_OPTIMIZER,
-    "attn_implementation": ("sdpa", "eager"), "torch_compile": (False, True), "dataloader_num_workers": (0, 2, 4, 8),
+    "attn_implementation": ("sdpa", "eager"), "torch_compile": (False, True),
+    "dataloader_num_workers": (0, 1, 2, 4, 8, 16, 32),
     "dataloader_pin_memory": (True, False), "torch_empty_cache_steps": (None, 4),
     "cuda_allocator": ("default", "expandable_segments:True"), "use_liger_kernel": (False,),
     "train_sampling_strategy": ("random", "group_by_length"),
 }  # fmt: skip
 
 
-def survey(kind="cpu", base=None, unsupported=None, cores=2):
+def survey(kind="cpu", base=None, unsupported=None, cores=2, **fields):
     device = Device(kind=kind, name="a device", memory_bytes=2**33, num_cores=cores)
     return Survey(
         trainer_class="Trainer", model_class="Model", num_parameters=10, num_trainable_parameters=10, num_samples=100,
         num_samples_scanned=100, worst_samples=(), mean_num_tokens=None, has_eval_dataset=False, arguments={},
         argument_fields=(), base={**BASE, **(base or {})}, supported=SUPPORTED, unsupported=unsupported or {},
         device=device, versions=Versions(python="3.11", perftune="0.1.0", packages={}),
+        **fields,
     )  # fmt: skip
 
 
@@ -166,3 +168,32 @@ def test_a_held_micro_batch_is_the_only_one():
     found = survey().model_copy(update={"supported": {**SUPPORTED, MICRO_BATCH: (8,)}})
     assert values(build_space(probe(), found))[MICRO_BATCH] == (8,)
     assert values(build_space(probe(knobs={MICRO_BATCH: (8, 12)}), found))[MICRO_BATCH] == (8,)
+
+
+@pytest.mark.parametrize(
+    ("cores", "seconds", "computing", "expected"),
+    [
+        (1, 0.02, 0.0001, (0, 2, 4, 8, 16)),
+        (2, 0.02, 0.0001, (0, 2, 4, 8, 16)),
+        (2, 0.02, 0.02, (0, 2)),
+        (2, 0.02, 0.01, (0, 2)),
+        (2, 0.0001, 0.00001, (0, 2)),
+        (2, None, None, (0, 2)),
+    ],
+)
+def test_workers_beyond_the_cores_are_for_samples_that_wait(cores, seconds, computing, expected):
+    found = survey(cores=cores, sample_seconds=seconds, sample_cpu_seconds=computing)
+    assert values(build_space(probe(), found))["dataloader_num_workers"] == expected
+
+
+def test_on_one_core_samples_that_compute_have_no_workers():
+    assert "dataloader_num_workers" not in values(build_space(probe(), survey(cores=1)))
+
+
+def test_candidates_are_counted_and_made_one_by_one():
+    knobs = tuple(Knob(name=f"flag_{i}", values=(False, True)) for i in range(60))
+    space = build_space(probe(), survey())
+    huge = space.model_copy(update={"knobs": (*space.knobs, *knobs)})
+    assert huge.num_candidates == space.num_candidates * 2**60
+    assert next(iter(huge.candidates())).settings["flag_0"] is False
+    assert space.num_candidates == len(list(space.candidates()))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+import pytest
 import torch
 from torch.utils.data import IterableDataset
 
@@ -64,3 +65,19 @@ def test_a_stream_is_read_and_its_samples_found_again() -> None:
     assert found.num_scanned == 5
     batch = collate_worst(stream, [sample.index for sample in found.worst], micro_batch=2)
     assert batch["attention_mask"].sum(dim=1).tolist() == [9, 9]
+
+
+@pytest.mark.parametrize(("computing", "share"), [(0.0, 0.0), (0.02, 1.0)])
+def test_a_scan_tells_what_a_sample_takes_and_how_much_of_it_computes(computing: float, share: float) -> None:
+    """The median: a busy machine lengthens a few."""
+    ticks, computed = count(), count()
+    delays = {3: 5.0}
+    late = [sum(delay for at, delay in delays.items() if at <= tick) for tick in range(50)]
+    found = scan(
+        source(),
+        num_worst=1,
+        clock=lambda: 0.02 * (tick := next(ticks)) + late[tick],
+        cpu_clock=lambda: computing * next(computed),
+    )
+    assert found.sample_seconds == pytest.approx(0.02)
+    assert found.sample_cpu_seconds == pytest.approx(share * found.sample_seconds)
