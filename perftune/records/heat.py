@@ -46,13 +46,14 @@ def undisturbed_seconds(part: Slice, step_seconds: Sequence[float]) -> float:
     come independently leave the product of the shares in which each thread has its core: with few of them about
     ``wall - waited``.
 
-    Measured on two cores, two threads, 40 rounds of half a second, with a burst load of one or two busy processes, 1 to
-    8 s on and off, and lesser work beside (probes/workloads/minilm_classifier.py, global batch 8): two equal contenders' rounds differ with a spread (standard deviation of the log ratio) of 0.114;
-    by wall time 0.408, less ``waited / n`` 0.242, less the longest wait of a thread 0.236, less that of the main thread
-    0.231, by CPU time 0.235, less 0.75 of all waits 0.135. The most disturbed third of the slices comes out at 1.02 of
-    the least disturbed (median; mean 1.00); by wall time at 2.13, less ``waited / n`` at 1.45. Micro-batch 2 against 8 took 1.56 times as long (1.52 to 1.66, median and its
-    bootstrap interval), by wall time 1.64 (1.49 to 1.76). With more threads it was
-    not measured. Whatever was waited, a tenth of the wall time remains: beyond, a slice tells nothing.
+    Measured on two cores with two threads, 40 rounds of half a second, a burst load of one or two busy processes, 1 to
+    8 s on and off, and lesser work beside (probes/workloads/minilm_classifier.py, global batch 8): the rounds of two
+    equal contenders differ with a spread (standard deviation of the log ratio) of 0.114; by wall time of 0.408, less
+    ``waited / n`` 0.242, less the longest wait of a thread 0.236, less that of the main thread 0.231, by CPU time
+    0.235, less 0.75 of all waits 0.135. The most disturbed third of the slices comes out at 1.02 of the least disturbed
+    (by wall time at 2.13, less ``waited / n`` at 1.45). Micro-batch 2 took 1.56 times as long as 8 (1.52 to 1.66, median
+    and its bootstrap interval), by wall time 1.64 (1.49 to 1.76). With more threads it was not measured. Whatever was
+    waited, a tenth of the wall time remains: beyond, a slice tells nothing.
 
     Args:
         part: the slice, with what disturbed it.
