@@ -13,7 +13,11 @@ from perftune.intervals import Belief, Interval, t_quantile
 PROCESS_SPREAD = 0.02
 """Spread (log, 1 sd) that a process has as a whole, as far as known before it was measured: 1 to 3 % between runs of
 one candidate."""
-PRIOR_DEGREES = 3.0
+PEAK_SPREAD = 0.002
+"""The same of the peak of memory, which repeats to a few tenths of a per cent."""
+KNOWN_ROUNDS = 4
+"""By so many rounds the noise of slices is taken to average out within a process, as neighbours are alike."""
+PRIOR_DEGREES = 5.0
 """How many degrees of freedom that knowledge counts as: the spread may well be half or twice as much."""
 EFFECT_SPREAD = 0.2
 """Spread (log) of contenders' gains before they are measured; small gains are common, twofold ones happen."""
@@ -21,6 +25,8 @@ FALSE_ALARMS = 0.025
 """Most chance that `TUNED` is said, over all looks and contenders, when all are equal."""
 MISSED = 0.05
 """`KEEP_YOURS` is said when the chance that any contender gains more than is worthwhile is at most this."""
+HEATS_TO_KEEP = 2
+"""What is found in one heat may be the luck of a process, or of a burst that took most rounds: no reason to give up."""
 HOPELESS = 0.01
 """A contender whose chance to be better than the best is below this need not run in the next heat."""
 MOST_HEATS = 100
@@ -110,7 +116,9 @@ class Verdict:
         return None
 
 
-def compare(heats: Sequence[Heat], first: str, second: str, among: int = 1) -> Comparison | None:
+def compare(
+    heats: Sequence[Heat], first: str, second: str, among: int = 1, process_spread: float = PROCESS_SPREAD
+) -> Comparison | None:
     """How many times better the first is than the second; None where they never met, nor met the same others.
 
     Args:
@@ -118,12 +126,18 @@ def compare(heats: Sequence[Heat], first: str, second: str, among: int = 1) -> C
         first: key of one contender.
         second: key of the other.
         among: of how many contenders the first is printed because it was the best; 1: it was not chosen by these heats.
+        process_spread: what is known of how much processes differ (log, 1 sd); `PEAK_SPREAD` for bytes.
     """
-    return Table.of(heats).compare(first, second, among)
+    return Table.of(heats, process_spread).compare(first, second, among)
 
 
 def decide(
-    heats: Sequence[Heat], contenders: Sequence[str], reference: str, worthwhile: float, max_heats: int = 8
+    heats: Sequence[Heat],
+    contenders: Sequence[str],
+    reference: str,
+    worthwhile: float,
+    max_heats: int = 8,
+    process_spread: float = PROCESS_SPREAD,
 ) -> Verdict:
     """The answer after these heats; it may be asked for after every heat, up to `max_heats` times.
 
@@ -135,14 +149,17 @@ def decide(
         contenders: keys of those that could be recommended; the reference among them counts for nothing.
         reference: the key of the user's own.
         worthwhile: smallest relative gain that matters.
-        max_heats: how many heats there may be.
+        max_heats: how many heats there may be: the fewer, the less has to be kept for later looks.
+        process_spread: as for `compare`.
     """
-    return Table.of(heats).decide(contenders, reference, worthwhile, max_heats)
+    return Table.of(heats, process_spread).decide(contenders, reference, worthwhile, max_heats)
 
 
-def is_over(heats: Sequence[Heat], contenders: Sequence[str], worthwhile: float) -> bool:
+def is_over(
+    heats: Sequence[Heat], contenders: Sequence[str], worthwhile: float, process_spread: float = PROCESS_SPREAD
+) -> bool:
     """Whether the race is over: no other contender can be better than the best by more than `worthwhile`."""
-    table = Table.of(heats)
+    table = Table.of(heats, process_spread)
     best = table.leader(contenders)
     if best is None:
         return False
@@ -150,9 +167,14 @@ def is_over(heats: Sequence[Heat], contenders: Sequence[str], worthwhile: float)
     return _chance_of_any(rivals, math.log1p(worthwhile)) <= MISSED
 
 
-def hopeless(heats: Sequence[Heat], contenders: Sequence[str], reference: str | None = None) -> tuple[str, ...]:
+def hopeless(
+    heats: Sequence[Heat],
+    contenders: Sequence[str],
+    reference: str | None = None,
+    process_spread: float = PROCESS_SPREAD,
+) -> tuple[str, ...]:
     """Contenders so surely worse than the best that they need not run in the next heat; never the reference."""
-    table = Table.of(heats)
+    table = Table.of(heats, process_spread)
     best = table.leader(contenders)
     if best is None:
         return ()
@@ -169,12 +191,13 @@ class Table:
     """Blocks × contenders × rounds, as from `arranged`."""
     fit: Fit | None
     """None when no two contenders ever ran in the same round."""
+    process_spread: float = PROCESS_SPREAD
 
     @classmethod
-    def of(cls, heats: Sequence[Heat]) -> "Table":
+    def of(cls, heats: Sequence[Heat], process_spread: float = PROCESS_SPREAD) -> "Table":
         """From the values of all heats."""
         keys, blocks = arranged(heats)
-        return cls(keys, blocks, fit(blocks) if len(blocks) else None)
+        return cls(keys, blocks, fit(blocks) if len(blocks) else None, process_spread)
 
     def compare(self, first: str, second: str, among: int = 1) -> Comparison | None:
         """As `compare`."""
@@ -197,7 +220,7 @@ class Table:
             num_heats=int(together.any(axis=-1).sum()),
             num_rounds=int(together.sum()),
             among=among,
-            belief=_belief(self.fit, log_ratio, factor, differences[together]),
+            belief=self._belief(log_ratio, factor, differences[together]),
         )
 
     def decide(self, contenders: Sequence[str], reference: str, worthwhile: float, max_heats: int) -> Verdict:
@@ -210,6 +233,17 @@ class Table:
         best = max(met, key=lambda pair: pair.belief.location)
         rule = _Rule(FALSE_ALARMS / len(challengers) / max_heats ** (2 / 3), math.log1p(worthwhile))
         return Verdict(rule.answer(best, pairs), best.first, best, best.chance_above(0.0), rule, tuple(met))
+
+    def _belief(self, log_ratio: float, factor: float, differences: Array) -> Belief:
+        """The measured variance pooled with what was known of it; then the gain drawn to 0 by the spread of gains."""
+        assert self.fit is not None
+        spread, measured_degrees = float(self.fit.spread), int(self.fit.degrees)
+        known = self.process_spread**2 + spread**2 / (2 * KNOWN_ROUNDS)
+        degrees = PRIOR_DEGREES + measured_degrees
+        variance = (PRIOR_DEGREES * known + measured_degrees * float(self.fit.variance)) / degrees * factor
+        variance += other_modes(differences, log_ratio, spread)
+        kept = EFFECT_SPREAD**2 / (EFFECT_SPREAD**2 + variance)
+        return Belief(kept * log_ratio, math.sqrt(kept * variance), degrees)
 
     def leader(self, contenders: Sequence[str]) -> str | None:
         """The contender with the highest worth; None: none ran beside another."""
@@ -231,7 +265,7 @@ class _Rule:
     def answer(self, best: Comparison, pairs: Sequence[Comparison | None]) -> Answer:
         if best.chance_above(0.0) >= 1 - self.alarm and best.log_ratio >= self.threshold:
             return Answer.TUNED
-        if _chance_of_any(pairs, self.threshold) <= MISSED:
+        if best.num_heats >= HEATS_TO_KEEP and _chance_of_any(pairs, self.threshold) <= MISSED:
             return Answer.KEEP_YOURS
         return Answer.NOT_DECIDED
 
@@ -245,14 +279,4 @@ def _foreseen(pair: Comparison, more: int) -> Comparison:
     """The comparison after so many more heats, should the estimate stay and its scale shrink with the root of heats."""
     num_heats = max(pair.num_heats, 1)
     scale = pair.belief.scale * math.sqrt(num_heats / (num_heats + more))
-    return replace(pair, belief=Belief(pair.log_ratio, scale, pair.belief.degrees + more))
-
-
-def _belief(found: Fit, log_ratio: float, factor: float, differences: Array) -> Belief:
-    """The measured variance pooled with what was known of it, then the gain drawn towards 0 by the spread of gains."""
-    known = PROCESS_SPREAD**2 + float(found.spread) ** 2 / 8
-    degrees = PRIOR_DEGREES + int(found.degrees)
-    variance = (PRIOR_DEGREES * known + int(found.degrees) * float(found.variance)) / degrees * factor
-    variance += other_modes(differences, log_ratio, float(found.spread))
-    kept = EFFECT_SPREAD**2 / (EFFECT_SPREAD**2 + variance)
-    return Belief(kept * log_ratio, math.sqrt(kept * variance), degrees)
+    return replace(pair, num_heats=num_heats + more, belief=Belief(pair.log_ratio, scale, pair.belief.degrees + more))

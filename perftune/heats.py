@@ -19,15 +19,17 @@ log 4 = 1.4, in either direction and most of them less; issue: 1 to 8 s, 2 to 4 
 LEAST_SPREAD = 0.04
 """Least spread taken for the difference of two quiet slices. Two neighbouring slices of about a second differ by 2 to
 5 % on a quiet machine; below, noise is not told from this, which costs under 2 % of the efficiency."""
-ANNEALING = (0.6, 0.4, 0.3, 0.2, 0.15, 0.1)
+ANNEALING = (0.6, 0.4, 0.25, 0.15, 0.1)
 """Spreads with which the common fit begins: wide first, so that it finds the mode that most rounds agree on and not
 the one that is nearest to the start (graduated non-convexity, Blake and Zisserman 1987)."""
 WIDER = (2.5, 1.5)
 """A heat's own fit begins with the common spread so many times wider, as its processes differ from the others'."""
-STEPS = 6
+STEPS = 5
 """Steps of expectation and maximisation at the last spread; the log likelihood hardly changes after five."""
 LEAST_ROUNDS = 0.5
 """A process seen undisturbed in less than so many rounds (expected) is left out: its value would be that of a burst."""
+INDEPENDENT = 0.7
+"""What part of the rounds says something of its own: a burst of several seconds spoils neighbouring ones alike."""
 FULL_ROUNDS = 4.0
 """Rounds after which a process says as much of itself as its own spread leaves open: slices differ by 2 %, processes
 by 1 %, (2 / 1)². A cell of n rounds weighs n / (n + 4)."""
@@ -50,7 +52,7 @@ class Fit:
     """Of a cell of full weight: residuals of block × contender, pooled; 0 without degrees of freedom."""
     degrees: Array
     spread: Array
-    """Of the difference of two slices that nothing disturbed, processes' own spread included."""
+    """Of the difference of two slices that nothing disturbed, as measured; 0 where no round says more than another."""
     num_quiet: Array
     """Block × contender: in how many rounds it was seen undisturbed (expected)."""
 
@@ -92,8 +94,8 @@ def fit(blocks: Array) -> Fit:
     least squares, and the residuals of all cells are pooled.
     """
     worth, spread = _common_fit(blocks)
-    cells, num_quiet = _cells(blocks, worth, spread)
-    return _blocked_fit(cells, num_quiet, spread[..., 0, 0, 0])
+    cells, num_quiet = _cells(blocks, worth, np.maximum(LEAST_SPREAD, spread))
+    return _blocked_fit(cells, num_quiet, spread[..., 0, 0])
 
 
 def other_modes(differences: Array, log_ratio: float, spread: float) -> float:
@@ -110,10 +112,11 @@ def other_modes(differences: Array, log_ratio: float, spread: float) -> float:
     """
     if not len(differences):
         return 0.0
+    spread = max(LEAST_SPREAD, spread)
     squares = (differences[:, None] - differences) ** 2
     narrow = np.exp(-squares / (2 * spread**2)) / spread
     wide = np.exp(-squares / (2 * DISTURBED_SPREAD**2)) / DISTURBED_SPREAD
-    log_likelihood = np.log(narrow + wide).sum(axis=1)
+    log_likelihood = INDEPENDENT * np.log(narrow + wide).sum(axis=1)
     weights = np.exp(log_likelihood - log_likelihood.max())
     distances = (differences - log_ratio) ** 2
     return float((weights * np.where(distances > (4 * spread) ** 2, distances, 0.0)).sum() / weights.sum())
@@ -131,61 +134,69 @@ def _common_fit(blocks: Array) -> tuple[Array, Array]:
     """One fit to the rounds of all blocks: the contenders' worth, and the spread of a quiet difference."""
     rounds = np.moveaxis(blocks, -3, -2).reshape(*blocks.shape[:-3], blocks.shape[-2], -1)
     differences, both = _differences(rounds)
-    connected = _connected(np.isfinite(rounds)).astype(float)
+    connected = _connected(np.isfinite(rounds))
     worth, quiet = np.zeros(rounds.shape[:-1]), np.zeros(())
     for wide in ANNEALING:
         worth, quiet = _refit(differences, both, connected, worth, np.asarray(wide))
     spread = np.asarray(wide)
     for _ in range(STEPS):
-        squares = (quiet * _errors(differences, worth) ** 2).sum(axis=(-1, -2, -3), keepdims=True)
-        spread = np.maximum(LEAST_SPREAD, np.sqrt(squares / quiet.sum(axis=(-1, -2, -3), keepdims=True)))
-        worth, quiet = _refit(differences, both, connected, worth, spread)
+        squares = (quiet * _errors(differences, worth) ** 2).sum(axis=(-1, -2), keepdims=True)
+        spread = np.sqrt(squares / quiet.sum(axis=(-1, -2), keepdims=True))
+        worth, quiet = _refit(differences, both, connected, worth, np.maximum(LEAST_SPREAD, spread))
     return worth, spread
 
 
 def _cells(blocks: Array, worth: Array, spread: Array) -> tuple[Array, Array]:
     """Each block's own worth of each contender, and in how many rounds it was seen undisturbed; both 0 if absent."""
     differences, both = _differences(blocks)
-    present = np.asarray(both.any(axis=(-1, -2)))
-    connected = (present[..., :, None] & present[..., None, :] | np.eye(worth.shape[-1], dtype=bool)).astype(float)
+    members = np.abs(_pairs(blocks.shape[-2]))
+    num_partners = both.any(axis=-1) @ members
+    present = num_partners > 0
+    connected = present[..., :, None] & present[..., None, :] | np.eye(worth.shape[-1], dtype=bool)
     cells, quiet = np.broadcast_to(worth[..., None, :], present.shape), np.zeros(())
     for wider in (*WIDER, *(1.0,) * STEPS):
         cells, quiet = _refit(differences, both, connected, cells, spread[..., None] * wider)
-    num_partners = np.maximum(both.any(axis=-1).sum(axis=-1), 1)
-    return np.where(present, cells, 0.0), quiet.sum(axis=(-1, -2)) / num_partners
+    return np.where(present, cells, 0.0), quiet.sum(axis=-1) @ members / np.maximum(num_partners, 1)
+
+
+def _pairs(size: int) -> Array:
+    """Pairs × contenders: 1 for the first of the two, -1 for the second."""
+    first, second = np.triu_indices(size, 1)
+    return np.eye(size)[first] - np.eye(size)[second]
 
 
 def _differences(rounds: Array) -> tuple[Array, Mask]:
-    """… × contenders × rounds -> the differences of every two in every round (0 if one did not run), and which ran."""
-    differences = rounds[..., :, None, :] - rounds[..., None, :, :]
-    others = ~np.eye(rounds.shape[-2], dtype=bool)[:, :, None]
-    both = np.isfinite(differences) & others
+    """… × contenders × rounds -> differences of every pair in every round (0 where one did not run), and which ran."""
+    first, second = np.triu_indices(rounds.shape[-2], 1)
+    differences = rounds[..., first, :] - rounds[..., second, :]
+    both = np.isfinite(differences)
     return np.where(both, differences, 0.0), both
 
 
 def _errors(differences: Array, worth: Array) -> Array:
-    return differences - (worth[..., :, None] - worth[..., None, :])[..., None]
+    return differences - (worth @ _pairs(worth.shape[-1]).T)[..., None]
 
 
-def _refit(differences: Array, both: Mask, connected: Array, worth: Array, spread: Array) -> tuple[Array, Array]:
+def _refit(differences: Array, both: Mask, connected: Mask, worth: Array, spread: Array) -> tuple[Array, Array]:
     """One step of expectation and maximisation: the worth, and each difference's chance to be an undisturbed one."""
     narrow, wide = spread**-2, DISTURBED_SPREAD**-2
     squares = _errors(differences, worth) ** 2
     quiet = both * expit(np.log(DISTURBED_SPREAD / spread) - squares * (narrow - wide) / 2)
-    weights = quiet * narrow + (both - quiet) * wide
-    worth, _ = _least_squares(weights.sum(axis=-1), (weights * differences).sum(axis=(-1, -2)), connected)
+    weights = quiet * (narrow - wide) + both * wide
+    worth, _ = _least_squares(weights.sum(axis=-1), (weights * differences).sum(axis=-1), connected)
     return worth, quiet
 
 
-def _least_squares(weights: Array, sums: Array, connected: Array) -> tuple[Array, Array]:
-    """Weighted differences of every two -> values that fit best (mean 0 in each connected part), and their covariance.
+def _least_squares(weights: Array, sums: Array, connected: Mask) -> tuple[Array, Array]:
+    """Pairs' weights and weighted differences -> the values that fit them best, and their covariance.
 
-    The normal equations of pairwise differences are the Laplacian of the graph of weights; ones for what is connected
-    take out that only differences are known, without changing any.
+    The normal equations are the Laplacian of the graph of weights. Ones for what is connected give the values of each
+    connected part the mean 0, and change no difference.
     """
-    laplacian = weights.sum(axis=-1)[..., None] * np.eye(weights.shape[-1]) - weights
-    inverse: Array = np.linalg.inv(laplacian + connected)
-    return (inverse @ sums[..., None])[..., 0], inverse
+    pairs = _pairs(connected.shape[-1])
+    inverse: Array = np.asarray(np.linalg.inv((pairs.T * weights[..., None, :]) @ pairs + connected), dtype=np.float64)
+    values: Array = (inverse @ (sums @ pairs)[..., None])[..., 0]
+    return values, inverse
 
 
 def _blocked_fit(cells: Array, num_quiet: Array, spread: Array) -> Fit:
@@ -194,13 +205,14 @@ def _blocked_fit(cells: Array, num_quiet: Array, spread: Array) -> Fit:
     there &= there.sum(axis=-1, keepdims=True) > 1
     weights = np.where(there, num_quiet / (num_quiet + FULL_ROUNDS), 0.0)
     shares = weights / np.where(there.any(axis=-1), weights.sum(axis=-1), 1.0)[..., None]
-    centred = cells - (shares * cells).sum(axis=-1, keepdims=True)
-    # A block of weights w joins every two by w w / sum(w): what is left when its own level is fitted away.
-    joint = shares.swapaxes(-1, -2) @ weights * ~np.eye(cells.shape[-1], dtype=bool)
+    # A block of weights w joins two by their product over the sum: what is left when its own level is fitted away.
+    first, second = np.triu_indices(cells.shape[-1], 1)
+    joint = shares[..., first] * weights[..., second]
     connected = _connected(there.swapaxes(-1, -2))
-    worth, covariance = _least_squares(joint, (weights * centred).sum(axis=-2), connected.astype(float))
-    residuals = cells - worth[..., None, :]
-    residuals = residuals - (shares * residuals).sum(axis=-1, keepdims=True)
+    differences = cells[..., first] - cells[..., second]
+    worth, covariance = _least_squares(joint.sum(axis=-2), (joint * differences).sum(axis=-2), connected)
+    deviations = cells - worth[..., None, :]
+    residuals = deviations - (shares * deviations).sum(axis=-1, keepdims=True)
     met = np.asarray(there.any(axis=-2))
     num_parts = (met / connected.sum(axis=-1)).sum(axis=-1).round().astype(int)
     degrees = there.sum(axis=(-1, -2)) - there.any(axis=-1).sum(axis=-1) - met.sum(axis=-1) + num_parts

@@ -1,0 +1,1 @@
+"""Simulated studies on a busy machine to how often intervals cover, and how often an answer is wrong."""
