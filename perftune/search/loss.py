@@ -67,7 +67,9 @@ def compare_series(pairs: Sequence[tuple[Series, Series]], tolerance: float, tri
         raise ValueError("too few steps to compare losses")
     value, low, high = series_interval(differences, CONFIDENCE, NUM_LOOKS)
     is_below = high < -tolerance
-    scale = another_scale(pairs) or (_lower_from_the_start(pairs, value) if is_below else None)
+    scale = another_scale(pairs)
+    if scale is None and is_below:
+        scale = _lower_from_the_start(pairs, value)
     return _told(
         LossCheck(
             num_steps=num_steps,

@@ -143,6 +143,14 @@ def test_a_loss_without_dropout_agrees(sketch: Sketches) -> None:
     assert check.worst.relative_difference < 1e-5
 
 
+def test_random_weights_hang_on_the_seed_alone(sketch: Sketches) -> None:
+    """Not on what the process has inherited: another process, or the same study gone on with, starts from the same."""
+    one, same, other = (sketch("without_seed", arguments={"seed": seed}) for seed in (7, 7, 8))
+    assert one.samples_digest == other.samples_digest
+    assert one == same
+    assert compared(other, one).whole.relative_difference > 0.1
+
+
 def test_other_samples_are_seen(sketch: Sketches) -> None:
     first, other = sketch("plain"), sketch("plain", arguments={"seed": 7})
     assert first.samples_digest != other.samples_digest

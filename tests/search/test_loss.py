@@ -161,6 +161,20 @@ def test_a_loss_that_is_lower_from_the_first_step_on_is_another_loss(first: floa
         assert check.message == f"the loss is {first / 2:.3g} times that of your own arguments from the first step on"
 
 
+def test_the_first_step_is_compared_with_the_reference_s_first() -> None:
+    reference = [4.0, 1.0, *REFERENCE[2:-1], 8.0]
+    lower = [1.5] * 8
+    assert checked([4.0, 1.0, *lower[2:]], reference=reference).scale is None
+    assert checked([3.0, 1.0, *lower[2:]], reference=reference).scale == 0.75
+    assert checked([0.0, 0.0, 0.0, *lower], reference=[0.0, 1.0, 1.0, *[2.0] * 8]).scale == 0
+
+
+def test_a_first_loss_of_zero_is_its_own_measure() -> None:
+    reference = [0.0] * 3 + [1.0] * 5
+    assert checked([-0.25, 0.0, 0.0, 1.0, *[0.5] * 4], reference=reference).scale == 0.75
+    assert checked([-0.24, 0.0, 0.0, 1.0, *[0.5] * 4], reference=reference).is_lower
+
+
 def test_first_steps_of_several_runs_are_averaged() -> None:
     pairs = [([first, *later(-0.125)[1:]], REFERENCE) for first in (2.0, 1.78)]
     assert compare_series(pairs, 0.02, (1, 2)).passed

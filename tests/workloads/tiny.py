@@ -59,14 +59,16 @@ def pad(samples: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
     }
 
 
+def causal_config() -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=VOCAB, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+
+
 def causal_model() -> LlamaForCausalLM:
     torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=VOCAB, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-            num_key_value_heads=2, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-        )
-    )  # fmt: skip
+    return LlamaForCausalLM(causal_config())
 
 
 def plain(args: TrainingArguments, cls: type[Trainer] = Trainer, **kwargs: Any) -> Trainer:
@@ -74,6 +76,12 @@ def plain(args: TrainingArguments, cls: type[Trainer] = Trainer, **kwargs: Any) 
     return cls(
         model=causal_model(), args=args, train_dataset=data, eval_dataset=Sequences(24), data_collator=pad, **kwargs
     )
+
+
+def without_seed(args: TrainingArguments) -> Trainer:
+    """Starts from random weights and leaves the seed to the Trainer, which sets it when they are there."""
+    model = LlamaForCausalLM(causal_config())
+    return Trainer(model=model, args=args, train_dataset=Sequences(8), data_collator=pad)
 
 
 def listed(args: TrainingArguments) -> Trainer:
