@@ -7,7 +7,7 @@ from itertools import product
 from perftune.errors import WorkloadError
 from perftune.plan import Variant
 from perftune.planning.trace_cache import TraceCache
-from perftune.planning.traces import TracingRunner, VariantTracer
+from perftune.planning.traces import FEW_SIZES, TracingRunner, VariantTracer
 from perftune.planning.variants import KNOBS, VariantKey, variant_key
 from perftune.records.candidate import Candidate, Space
 from perftune.records.prior import Predicted, Prior
@@ -48,7 +48,7 @@ class PriorTracer:
         self._groups = _by_variant(space, self._knobs)
         self._own = next(iter(self._groups))
         everyone = [candidate for members in self._groups.values() for candidate in members]
-        self._tracer = VariantTracer(probe, survey, survey.device.kind, everyone, runner, cache, clock)
+        self._tracer = VariantTracer(probe, survey, survey.device.kind, everyone, runner, cache, FEW_SIZES, clock)
         self._predictor = Predictor(probe, survey, self._knobs)
         self._traced: dict[VariantKey, Variant] = {}
         self._predicted: dict[VariantKey, list[Predicted]] = {}

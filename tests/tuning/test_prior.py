@@ -98,6 +98,7 @@ def test_each_variant_is_traced_once_under_the_rules_of_the_device_and_optimizer
     assert sorted(kinds(runner)) == [(False, False), (False, True), (True, False), (True, True)]
     assert kinds(runner)[0] == (False, False), "the user's own comes first"
     assert {request.semantics for request in runner.traces} == {"cpu"}
+    assert {request.micro_batches for request in runner.traces} == {(2, 4)}
     assert set(runner.traces[0].optimizers) == {*OPTIMIZERS, "adamw_bnb_8bit"}
     assert all(not request.optimizers for request in runner.traces[1:])
     assert prior.has_rates
