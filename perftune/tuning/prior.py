@@ -69,10 +69,6 @@ class PriorTracer:
             return None
         return next(iter(self._failed.values()), "no candidate could be predicted")
 
-    def expected_seconds(self) -> float:
-        """What the next trace is expected to take; 0 where nothing is known or nothing is left."""
-        return max((self._expected(key) for key in self._waiting()[:1]), default=0.0)
-
     def step(self, seconds: float) -> Prior | None:
         """Take all that the cache has or, where that has nothing more, trace the next variant.
 

@@ -140,7 +140,6 @@ def test_nothing_is_begun_that_is_not_expected_to_end_in_time() -> None:
     assert tracer.run(2.5 * SECONDS) is not None
     assert len(runner.traces) == 2
     assert clock.now == 2 * SECONDS
-    assert tracer.expected_seconds() == SECONDS
     assert tracer.step(0.9 * SECONDS) is None
     assert clock.now == 2 * SECONDS
     assert not tracer.is_done
@@ -156,7 +155,6 @@ def test_what_does_not_end_in_time_is_begun_again_only_with_much_more_of_it() ->
     assert tracer.step(20.0) is None
     assert clock.now == 20.0, "and nothing else was begun"
     assert tracer.failure is None, "there may be time later"
-    assert tracer.expected_seconds() == 40.0
     assert tracer.step(39.0) is None
     assert clock.now == 20.0
     assert tracer.step(40.0) is not None
