@@ -7,7 +7,7 @@ from itertools import product
 from perftune.errors import WorkloadError
 from perftune.plan import Variant
 from perftune.planning.trace_cache import TraceCache
-from perftune.planning.traces import TracingRunner, VariantTracer
+from perftune.planning.traces import FEW_SIZES, TracingRunner, VariantTracer
 from perftune.planning.variants import KNOBS, VariantKey, variant_key
 from perftune.records.candidate import Candidate, Space
 from perftune.records.prior import Predicted, Prior
@@ -48,7 +48,7 @@ class PriorTracer:
         self._groups = _by_variant(space, self._knobs)
         self._own = next(iter(self._groups))
         everyone = [candidate for members in self._groups.values() for candidate in members]
-        self._tracer = VariantTracer(probe, survey, survey.device.kind, everyone, runner, cache, clock)
+        self._tracer = VariantTracer(probe, survey, survey.device.kind, everyone, runner, cache, FEW_SIZES, clock)
         self._predictor = Predictor(probe, survey, self._knobs)
         self._traced: dict[VariantKey, Variant] = {}
         self._predicted: dict[VariantKey, list[Predicted]] = {}
@@ -68,10 +68,6 @@ class PriorTracer:
         if self._predicted or not self.is_done:
             return None
         return next(iter(self._failed.values()), "no candidate could be predicted")
-
-    def expected_seconds(self) -> float:
-        """What the next trace is expected to take; 0 where nothing is known or nothing is left."""
-        return max((self._expected(key) for key in self._waiting()[:1]), default=0.0)
 
     def step(self, seconds: float) -> Prior | None:
         """Take all that the cache has or, where that has nothing more, trace the next variant.

@@ -98,6 +98,7 @@ def test_each_variant_is_traced_once_under_the_rules_of_the_device_and_optimizer
     assert sorted(kinds(runner)) == [(False, False), (False, True), (True, False), (True, True)]
     assert kinds(runner)[0] == (False, False), "the user's own comes first"
     assert {request.semantics for request in runner.traces} == {"cpu"}
+    assert {request.micro_batches for request in runner.traces} == {(2, 4)}
     assert set(runner.traces[0].optimizers) == {*OPTIMIZERS, "adamw_bnb_8bit"}
     assert all(not request.optimizers for request in runner.traces[1:])
     assert prior.has_rates
@@ -139,7 +140,6 @@ def test_nothing_is_begun_that_is_not_expected_to_end_in_time() -> None:
     assert tracer.run(2.5 * SECONDS) is not None
     assert len(runner.traces) == 2
     assert clock.now == 2 * SECONDS
-    assert tracer.expected_seconds() == SECONDS
     assert tracer.step(0.9 * SECONDS) is None
     assert clock.now == 2 * SECONDS
     assert not tracer.is_done
@@ -155,7 +155,6 @@ def test_what_does_not_end_in_time_is_begun_again_only_with_much_more_of_it() ->
     assert tracer.step(20.0) is None
     assert clock.now == 20.0, "and nothing else was begun"
     assert tracer.failure is None, "there may be time later"
-    assert tracer.expected_seconds() == 40.0
     assert tracer.step(39.0) is None
     assert clock.now == 20.0
     assert tracer.step(40.0) is not None
