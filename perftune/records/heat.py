@@ -52,8 +52,8 @@ def undisturbed_seconds(part: Slice, step_seconds: Sequence[float]) -> float:
     ``waited / n`` 0.242, less the longest wait of a thread 0.236, less that of the main thread 0.231, by CPU time
     0.235, less 0.75 of all waits 0.135. The most disturbed third of the slices comes out at 1.02 of the least disturbed
     (by wall time at 2.13, less ``waited / n`` at 1.45). Micro-batch 2 took 1.56 times as long as 8 (1.52 to 1.66, a
-    bootstrap interval of the median), by wall time 1.64 (1.49 to 1.76). With more threads it was not measured. Whatever was
-    waited, a tenth of the wall time remains: beyond, a slice tells nothing.
+    bootstrap interval of the median), by wall time 1.64 (1.49 to 1.76). With more threads it was not measured. Whatever
+    was waited, a tenth of the wall time remains: beyond, a slice tells nothing.
 
     Args:
         part: the slice, with what disturbed it.
