@@ -36,7 +36,7 @@ class Result:
 
 
 def file_of(module: str, project: Path = PROJECT) -> Path:
-    """``perftune.plan.heap`` -> its file.
+    """``perftune.plan.glibc_heap`` -> its file.
 
     Raises:
         FileNotFoundError: there is none.
@@ -73,7 +73,7 @@ def run(module: str, tests: Sequence[str], most: int | None = None, seed: int = 
     with copied_project() as project:
         file = file_of(module, project)
         runs = Tests(project, tests)
-        said = f"{module}: {len(chosen)} of {len(every)} mutants, {' '.join(tests)} ({runs.first_seconds:.1f} s a run)"
+        said = f"{module}: {len(chosen)} of {len(every)} mutants, {' '.join(tests)} ({runs.cpu_seconds:.1f} s a run)"
         print(said, flush=True)
         ends = {}
         for mutant in sorted(chosen, key=lambda mutant: mutant.line):

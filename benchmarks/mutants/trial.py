@@ -1,7 +1,9 @@
 """A mutant to whether tests notice it: run in a fork, in a copy of the project, with other packages imported before."""
 
 import importlib
+import math
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -17,8 +19,10 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".benchmarks", ".hypothesis", "runs", "*.egg-info")
 PARTS = ("perftune", "tests", "benchmarks", "probes")
-SLOWER, LEAST_SECONDS = 5.0, 20.0
-"""A mutant that takes longer than so many times the tests as they are is one that does not end."""
+SLOWER, LEAST_CPU_SECONDS = 5.0, 10.0
+"""A mutant that takes more processor time than so many times the tests as they are is one that does not end."""
+MOST_SECONDS = 1800.0
+"""And one that takes so long by the clock waits for ever; a busy machine does not make it that slow."""
 POLL_SECONDS = 0.005
 
 
@@ -49,9 +53,9 @@ class Tests:
     def __init__(self, project: Path, paths: Sequence[str]) -> None:
         self._project, self._paths = project, list(paths)
         self._packages = project.parent / "packages"
-        self._most_seconds = 3600.0
-        self.first_seconds = self._first()
-        self._most_seconds = max(SLOWER * self.first_seconds, LEAST_SECONDS)
+        self._most_cpu_seconds = int(MOST_SECONDS)
+        self.cpu_seconds = self._first()
+        self._most_cpu_seconds = math.ceil(max(SLOWER * self.cpu_seconds, LEAST_CPU_SECONDS))
 
     def _first(self) -> float:
         if self.run() is not End.PASSED:
@@ -59,9 +63,9 @@ class Tests:
         for name in self._packages.read_text(encoding="utf-8").split():
             with suppress(Exception):  # what cannot be imported by itself is imported by the tests
                 importlib.import_module(name)
-        begin = time.monotonic()
+        before = _cpu_seconds_of_children()
         self.run()
-        return time.monotonic() - begin
+        return _cpu_seconds_of_children() - before
 
     def run(self) -> End:
         """Run them once, until the first that fails."""
@@ -72,8 +76,9 @@ class Tests:
         while True:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                return End.PASSED if os.waitstatus_to_exitcode(status) == pytest.ExitCode.OK else End.FAILED
-            if time.monotonic() - begin > self._most_seconds:
+                code = os.waitstatus_to_exitcode(status)
+                return {0: End.PASSED, -signal.SIGXCPU: End.TIMED_OUT}.get(code, End.FAILED)
+            if time.monotonic() - begin > MOST_SECONDS:
                 with suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
@@ -89,6 +94,7 @@ class Tests:
         code = 1
         try:
             os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (self._most_cpu_seconds, resource.RLIM_INFINITY))
             log = os.open(self._log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
             os.dup2(log, 1)
             os.dup2(log, 2)
@@ -119,6 +125,11 @@ class Tests:
         names = [name for name in sys.modules if name.split(".")[0] not in {*PARTS, "__main__"}]
         wanted = [name for name in names if not name.startswith(("pytest_", "_pytest", "conftest"))]
         self._packages.write_text("\n".join(wanted), encoding="utf-8")
+
+
+def _cpu_seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextmanager
