@@ -162,10 +162,11 @@ def test_a_loss_that_is_lower_from_the_first_step_on_is_another_loss(first: floa
 
 
 def test_the_first_step_is_compared_with_the_reference_s_first() -> None:
-    reference = [4.0, 1.0, *REFERENCE[2:-1], 8.0]
+    reference = [4.0, 1.0, *REFERENCE[2:]]
     lower = [1.5] * 8
-    assert checked([4.0, 1.0, *lower[2:]], reference=reference).scale is None
-    assert checked([3.0, 1.0, *lower[2:]], reference=reference).scale == 0.75
+    assert checked([4.0, 1.0, 2.0, *lower[3:]], reference=reference).scale is None
+    assert checked([3.0, 1.0, 2.0, *lower[3:]], reference=reference).scale == 0.75
+    assert checked([3.6, 1.0, 2.0, *lower[3:]], reference=reference).is_lower
     assert checked([0.0, 0.0, 0.0, *lower], reference=[0.0, 1.0, 1.0, *[2.0] * 8]).scale == 0
 
 
