@@ -36,7 +36,7 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
 
 def _both_tails(n: int, rank: int) -> float:
     """How probable it is that exactly so many of n values are on one side of their median, on either side."""
-    return 2.0 * math.comb(n, rank) * 0.5**n
+    return 2 * math.comb(n, rank) / (1 << n)
 
 
 def paired_ratio(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, float]:

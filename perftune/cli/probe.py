@@ -5,7 +5,6 @@ from argparse import BooleanOptionalAction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perftune.cli.console import show
 from perftune.cli.options import AddVerb, number_of_minutes, verb_parser, whole_number
 from perftune.errors import Interrupted
 
@@ -111,6 +110,7 @@ def _show(study: "Study", directory: Path, *, as_json: bool) -> None:
 
         print(json.dumps(answer(study, directory), indent=2))
         return
+    from perftune.cli.console import show
     from perftune.reports import study_document, terminal
 
     show(terminal.render(study_document(study, directory)), PIPE_WIDTH)

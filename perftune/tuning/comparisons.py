@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from perftune import decisions
+from perftune.decisions import compare as compare_in_heats
 from perftune.records.candidate import Candidate
 from perftune.records.recommendation import Interval, PairedComparison
 from perftune.records.study import Study
@@ -26,7 +26,7 @@ def pairs_of(study: Study, candidate: Candidate, reference: Candidate) -> list[t
 
 def compare(study: Study, candidate: Candidate, reference: Candidate) -> PairedComparison | None:
     """Throughput (or, for that objective, memory saved) over a reference; None where they were in no heat together."""
-    found = decisions.compare(heats(study), candidate.key, reference.key)
+    found = compare_in_heats(heats(study), candidate.key, reference.key)
     if found is None or candidate == reference:
         return None
     value, low, high = found.ratio()

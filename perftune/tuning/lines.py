@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from perftune import decisions
+from perftune.decisions import Answer, decide
 from perftune.records.candidate import Candidate
 from perftune.records.trial import Purpose
 from perftune.tuning.comparisons import compare, is_idle, without_each_line
@@ -53,4 +53,4 @@ def _is_as_good(loop: Loop, simpler: Candidate, candidate: Candidate) -> bool:
     base = study.space.base.key
     if not any(base in heat for heat in heats(study)):
         return True
-    return decisions.decide(heats(study), [simpler.key], base, worthwhile).answer is decisions.Answer.TUNED
+    return decide(heats(study), [simpler.key], base, worthwhile).answer is Answer.TUNED

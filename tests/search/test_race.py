@@ -5,7 +5,7 @@ import pytest
 from perftune.records.candidate import MICRO_BATCH
 from perftune.records.probe import Objective
 from perftune.records.trial import Outcome, Purpose
-from perftune.search import contenders, leader, next_in_race, winner
+from perftune.search import contenders, leader
 
 SAMPLES = Objective.SAMPLES_PER_SECOND
 
@@ -31,57 +31,6 @@ def field(space):
 
 def times(field, *seconds):
     return {candidate.key: value for candidate, value in zip(field, seconds, strict=True)}
-
-
-def test_the_fastest_wins_and_the_slow_drop_out_early(space, field, trial):
-    trials = race(field, times(field, 1.1, 1.0, 1.5, 2.0), trial)
-    runs = [sum(t.candidate == candidate for t in trials) for candidate in field]
-    assert winner(space, field, trials, SAMPLES) == field[1]
-    assert runs[3] < 8
-    assert runs[1] == max(runs)
-
-
-def test_contenders_are_interleaved_in_rounds(field, trial):
-    trials = race(field, times(field, 1.0, 1.01, 1.02, 1.03), trial, noise=0.1, worthwhile=0.0, max_rounds=3)
-    for start in range(0, 8, 4):
-        assert {t.candidate.key for t in trials[start : start + 4]} == {candidate.key for candidate in field}
-    assert trials[0].candidate != trials[4].candidate
-
-
-def test_the_race_stops_when_the_difference_does_not_matter(field, trial):
-    trials = race(field[:2], times(field[:2], 1.0, 1.001), trial, noise=0.001, worthwhile=0.05)
-    assert len(trials) <= 6
-
-
-def test_the_race_stops_when_rounds_are_spent(field, trial):
-    trials = race(field, times(field, 1.0, 1.0, 1.0, 1.0), trial, noise=0.3, worthwhile=0.0, max_rounds=4)
-    assert all(sum(t.candidate == candidate for t in trials) <= 4 for candidate in field)
-
-
-@pytest.mark.parametrize("slower", [2.0, 4.0])
-def test_drift_within_the_race_does_not_change_the_winner(space, field, trial, slower):
-    trials = race(field, times(field, 1.1, 1.0, 1.5, 2.0), trial, drift=lambda n: slower if n >= 6 else 1.0)
-    assert winner(space, field, trials, SAMPLES) == field[1]
-
-
-def test_one_that_fails_is_out(space, field, trial):
-    trials = race(field, times(field, 1.1, 1.0, 1.5, 2.0), trial, fail={field[1].key})
-    assert sum(t.candidate == field[1] for t in trials) == 1
-    assert winner(space, field, trials, SAMPLES) == field[0]
-
-
-def test_no_race_with_less_than_two(space, field):
-    assert next_in_race(field[:1], [], SAMPLES, 0.02, 5) is None
-    assert next_in_race([], [], SAMPLES, 0.02, 5) is None
-    assert winner(space, field, [], SAMPLES) is None
-
-
-def test_the_race_is_a_function_of_its_trials(field, trial):
-    trials = race(field, times(field, 1.1, 1.0, 1.5, 2.0), trial)
-    for length in range(len(trials)):
-        assert next_in_race(field, trials[:length], SAMPLES, 0.02, 8) == trials[length].candidate
-    other = [t.model_copy(update={"purpose": Purpose.SEARCH}) for t in trials]
-    assert next_in_race(field, other, SAMPLES, 0.02, 8) == field[0]
 
 
 def test_contenders_are_the_close_ones_and_the_base(space, trial):
