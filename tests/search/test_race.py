@@ -1,36 +1,9 @@
-import random
-
-import pytest
-
 from perftune.records.candidate import MICRO_BATCH
 from perftune.records.probe import Objective
 from perftune.records.trial import Outcome, Purpose
 from perftune.search import contenders, leader
 
 SAMPLES = Objective.SAMPLES_PER_SECOND
-
-
-def race(field, seconds, trial, *, noise=0.02, drift=lambda _: 1.0, worthwhile=0.02, max_rounds=8, fail=()):
-    rng = random.Random(4)
-    trials = []
-    while (candidate := next_in_race(field, trials, SAMPLES, worthwhile, max_rounds)) is not None:
-        number = len(trials)
-        if candidate.key in fail:
-            trials.append(trial(number, candidate, outcome=Outcome.CRASHED, purpose=Purpose.RACE))
-            continue
-        took = seconds[candidate.key] * drift(number) * rng.lognormvariate(0, noise)
-        trials.append(trial(number, candidate, took, purpose=Purpose.RACE))
-        assert len(trials) <= max_rounds * len(field)
-    return trials
-
-
-@pytest.fixture
-def field(space):
-    return [space.base.replace(**{MICRO_BATCH: size}) for size in (8, 16, 2, 4)]
-
-
-def times(field, *seconds):
-    return {candidate.key: value for candidate, value in zip(field, seconds, strict=True)}
 
 
 def test_contenders_are_the_close_ones_and_the_base(space, trial):
