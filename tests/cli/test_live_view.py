@@ -26,7 +26,7 @@ def test_the_live_view_shows_what_runs() -> None:
     for said in ("1 earlier trials", "race  3 contenders", "train, 5 steps of 250.0 ms", "1.00 GiB of 2.00 GiB"):
         assert said in text
     assert re.search(r"best +13[23] samples/s, 1\.7\d× yours", text)
-    assert re.search(r"left +at most 13 min \d+ s, 27 trials", text)
+    assert re.search(r"left +at most 13 min \d+ s, 87 trials", text)
 
 
 def test_time_that_no_trial_took_is_spent_too() -> None:
