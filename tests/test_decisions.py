@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from perftune.decisions import PEAK_SPREAD, Answer, Verdict, compare, decide, hopeless, is_over
 from perftune.heats import Heat, arranged, fit
@@ -257,3 +258,69 @@ def test_a_race_is_over_when_what_is_left_does_not_matter() -> None:
     assert is_over(near, ["a", "b"], worthwhile=0.05)
     assert is_over(near, ["b"], worthwhile=0.0)
     assert not is_over(near, ["a", "b", "c"], worthwhile=0.01)
+
+
+@pytest.mark.parametrize(("gain", "num_heats"), [(0.05, 2), (0.04, 3), (-0.001, 2)])
+def test_more_heats_by_hand(gain: float, num_heats: int) -> None:
+    verdict = decide(heats_of(*[{"new": gain, "own": 0.0}] * num_heats), ["new"], "own", worthwhile=0.02)
+    assert verdict.answer is Answer.NOT_DECIDED
+    assert verdict.comparison is not None
+    _, scale, degrees = verdict.comparison.belief
+
+    def is_told(more: int) -> bool:
+        later = scale * math.sqrt(num_heats / (num_heats + more))
+        sure_gain = float(student.cdf(gain / later, degrees + more)) >= 1 - 0.025 / 4
+        return sure_gain or float(student.sf((math.log(1.02) - gain) / later, degrees + more)) <= 0.05
+
+    assert verdict.more_heats == next(more for more in range(1, 100) if is_told(more))
+
+
+def test_up_to_a_hundred_more_heats_are_foreseen() -> None:
+    seen = {number: _more(number / 10_000) for number in range(100, 199)}
+    assert max(more for more in seen.values() if more is not None) in range(80, 101)
+    assert None in seen.values()
+
+
+def _more(gain: float) -> int | None:
+    return decide(heats_of(*[{"new": gain, "own": 0.0}] * 2), ["new"], "own", worthwhile=0.02).more_heats
+
+
+def test_one_heat_foresees_that_giving_up_takes_two() -> None:
+    assert decide(heats_of({"new": -1.0, "own": 0.0}), ["new"], "own", worthwhile=0.02).more_heats == 1
+
+
+def test_without_a_meeting_no_number_of_heats_is_foreseen() -> None:
+    assert decide(heats_of({"new": 1.0, "other": 0.0}), ["new"], "own", worthwhile=0.02).more_heats is None
+
+
+def test_eight_looks_are_usual() -> None:
+    heats = made_up({"new": 0.05, "own": 0.0}, 2)
+    usual = decide(heats, ["new"], "own", worthwhile=0.02)
+    assert usual.more_heats == decide(heats, ["new"], "own", worthwhile=0.02, max_heats=8).more_heats
+    assert usual.rule == decide(heats, ["new"], "own", worthwhile=0.02, max_heats=8).rule
+    assert usual.rule != decide(heats, ["new"], "own", worthwhile=0.02, max_heats=7).rule
+
+
+def test_chance_above_is_that_of_any_gain_unless_said() -> None:
+    found = compare(made_up({"a": 0.03, "b": 0.0}, 3), "a", "b")
+    assert found is not None
+    assert found.chance_above() == found.chance_above(0.0) > found.chance_above(0.001)
+
+
+@pytest.mark.parametrize(("gain", "is_hopeless"), [(0.13, True), (0.08, False)])
+def test_hopeless_is_a_chance_of_one_per_cent(gain: float, is_hopeless: bool) -> None:
+    heats = heats_of(*[{"a": gain, "b": 0.0}] * 2)
+    found = compare(heats, "b", "a")
+    assert found is not None
+    assert (found.chance_above(0.0) < 0.01) == is_hopeless
+    assert hopeless(heats, ["a", "b"]) == (("b",) if is_hopeless else ())
+
+
+def test_all_rivals_together_decide_whether_a_race_is_over() -> None:
+    cells = {"best": 0.013, "b": 0.0, "c": 0.0, "d": 0.0}
+    heats = heats_of(*[cells] * 4)
+    for keys, is_told in ((["best", "b"], True), (["best", "b", "c", "d"], False)):
+        rivals = [compare(heats, key, "best") for key in keys[1:]]
+        total = sum(rival.chance_above(math.log1p(0.01)) for rival in rivals if rival)
+        assert (total <= 0.05) == is_told
+        assert is_over(heats, keys, worthwhile=0.01) == is_told

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from perftune.heats import Heat, arranged, fit, other_modes
 
@@ -131,3 +132,54 @@ def test_modes_within_four_spreads_are_one() -> None:
     assert other_modes(np.array([0.0, 0.33]), 0.0, 0.08) > 0
     assert other_modes(np.array([0.0, 0.17]), 0.0, 0.0) > 0
     assert other_modes(np.array([0.0, 0.15]), 0.0, 0.0) == 0
+
+
+def test_a_heat_is_its_most_likely_ratio() -> None:
+    rows = np.array([0.03, 0.09, -0.02, 0.05, 0.45, -0.3, 0.12, 0.01])
+    grid = np.linspace(0, 0.1, 10_001)
+    errors = rows[:, None] - grid
+    likelihood = np.log(norm.pdf(errors, scale=0.04) + norm.pdf(errors, scale=0.6)).sum(axis=0)
+    # Two heats that are mirrored have the spread of quiet rounds below the least, so that this is what is used.
+    shrunk = fit(np.stack([rows, np.zeros(8)])[None])
+    assert float(shrunk.spread) == pytest.approx(0.04, abs=0.012)
+    likely = grid[likelihood.argmax()]
+    assert shrunk.worth[0] - shrunk.worth[1] == pytest.approx(likely, abs=2e-3)
+
+
+@pytest.mark.parametrize("log_ratio", [0.0, 0.5])
+def test_modes_are_weighed_by_likelihood(log_ratio: float) -> None:
+    rounds = np.array([0.0, 0.1, 0.45, 0.52, -0.7, 0.05])
+    errors = rounds[:, None] - rounds
+    logs = 0.7 * np.log(norm.pdf(errors, scale=0.05) + norm.pdf(errors, scale=0.6)).sum(axis=1)
+    far = np.abs(rounds - log_ratio) > 0.2
+    expected = (np.exp(logs) * far * (rounds - log_ratio) ** 2).sum() / np.exp(logs).sum()
+    assert other_modes(rounds, log_ratio, 0.05) == pytest.approx(expected)
+
+
+def test_modes_of_very_many_rounds() -> None:
+    rounds = np.concatenate([np.zeros(900), np.full(900, 1.0)])
+    assert other_modes(rounds, 0.0, 0.02) == pytest.approx(0.5)
+
+
+def test_quiet_rounds_of_a_process_are_counted_by_partner() -> None:
+    # a meets b in two rounds and c in one, of which the one with c is far off in a heat that is otherwise known.
+    usual: Heat = {key: [0.0] * 4 for key in "abc"}
+    _, blocks = arranged([usual, {"a": [0.0, 0.0, 0.0], "b": [0.0, 0.0, None], "c": [None, None, 0.0]}])
+    found = fit(blocks)
+    np.testing.assert_allclose(found.num_quiet[1], np.array([1.5, 2.0, 1.0]) * 15 / 16, rtol=1e-4)
+    np.testing.assert_allclose(found.num_quiet[0], 4 * 15 / 16, rtol=1e-4)
+
+
+def test_who_was_absent_has_no_quiet_round() -> None:
+    _, blocks = arranged([{"a": [0.0], "b": [0.0]}, {"a": [0.0], "c": [0.0]}])
+    np.testing.assert_array_equal(fit(blocks).num_quiet > 0, [[True, True, False], [True, False, True]])
+
+
+def test_processes_that_differ_as_a_whole_are_not_taken_for_bursts() -> None:
+    heats: list[Heat] = [{"a": [gain] * 6, "b": [0.0] * 6} for gain in (0.0, 0.06, 0.12)]
+    _, blocks = arranged(heats)
+    found = fit(blocks)
+    assert found.degrees == 2
+    assert found.worth[0] - found.worth[1] == pytest.approx(0.06)
+    factor = float(found.covariance[0, 0] + found.covariance[1, 1] - 2 * found.covariance[0, 1])
+    assert float(found.variance) * factor == pytest.approx(0.06**2 / 3)
