@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from perftune.decisions import PEAK_SPREAD, Answer, Verdict, compare, decide, hopeless, is_over
+from perftune.decisions import PEAK_SPREAD, Answer, Table, Verdict, compare, decide, hopeless, is_over
 from perftune.heats import Heat, arranged, fit
 
 
@@ -107,6 +107,7 @@ def test_answers(gain: float, num_heats: int, expected: Answer) -> None:
 def test_nothing_measured_is_not_decided() -> None:
     verdict = decide([], ["new"], "own", worthwhile=0.02)
     assert (verdict.answer, verdict.best, verdict.more_heats) == (Answer.NOT_DECIDED, None, None)
+    assert verdict.chance == 0.0
 
 
 def test_the_worst_drops_out_and_the_reference_does_not() -> None:
@@ -324,3 +325,56 @@ def test_all_rivals_together_decide_whether_a_race_is_over() -> None:
         total = sum(rival.chance_above(math.log1p(0.01)) for rival in rivals if rival)
         assert (total <= 0.05) == is_told
         assert is_over(heats, keys, worthwhile=0.01) == is_told
+
+
+def gain_with(chance: float, threshold: float) -> float:
+    """The gain of two heats that all say the same, with which the chance to lie above the threshold is this one."""
+    low, high = -1.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        found = compare(heats_of(*[{"a": middle, "b": 0.0}] * 2), "a", "b")
+        assert found is not None
+        low, high = (middle, high) if found.chance_above(threshold) < chance else (low, middle)
+    return low
+
+
+@pytest.mark.parametrize(("chance", "is_hopeless"), [(0.0098, True), (0.0102, False)])
+def test_what_is_hopeless_has_a_chance_of_one_in_a_hundred(chance: float, is_hopeless: bool) -> None:
+    heats = heats_of(*[{"a": gain_with(chance, 0.0), "b": 0.0}] * 2)
+    assert hopeless(heats, ["a", "b"]) == (("a",) if is_hopeless else ())
+
+
+@pytest.mark.parametrize(("chance", "is_told"), [(0.049, True), (0.051, False)])
+def test_what_matters_no_more_has_a_chance_of_one_in_twenty(chance: float, is_told: bool) -> None:
+    heats = heats_of(*[{"a": gain_with(chance, math.log(1.02)), "b": 0.0}] * 2)
+    answer = decide(heats, ["a"], "b", worthwhile=0.02).answer
+    assert answer is (Answer.KEEP_YOURS if is_told else Answer.NOT_DECIDED)
+    assert is_over(heats, ["a", "b"], worthwhile=0.02) == is_told
+
+
+def test_rounds_that_disagree_make_the_chance_smaller() -> None:
+    agreed, spoilt = (compare([{"a": rows, "b": [0.0] * 4}], "a", "b") for rows in ([0.3] * 4, [0.3, 0.3, -0.4, 0.9]))
+    assert agreed is not None
+    assert spoilt is not None
+    assert spoilt.log_ratio == pytest.approx(0.3, abs=0.01)
+    assert spoilt.belief.scale > 1.5 * agreed.belief.scale
+    assert spoilt.chance_above(0.0) < agreed.chance_above(0.0)
+
+
+def test_a_table_answers_as_the_functions_do() -> None:
+    heats = made_up({"a": 0.03, "b": 0.0, "c": 0.01}, 3)
+    assert Table.of(heats).compare("a", "b") == compare(heats, "a", "b")
+
+
+def test_who_met_only_over_others_is_foreseen_as_after_one_heat() -> None:
+    cells = {"new": 0.1, "other": 0.0}, {"other": 0.0, "own": 0.0}
+    verdict = decide(heats_of(*cells), ["new"], "own", worthwhile=0.02)
+    assert verdict.comparison is not None
+    assert verdict.comparison.num_heats == 0
+    _, scale, degrees = verdict.comparison.belief
+
+    def is_told(more: int) -> bool:
+        later = scale * math.sqrt(1 / (1 + more))
+        return bool(student.cdf(0.1 / later, degrees + more) >= 1 - 0.025 / 4)
+
+    assert verdict.more_heats == next(more for more in range(1, 100) if is_told(more))
