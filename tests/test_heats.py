@@ -197,3 +197,15 @@ def test_a_study_beside_others_keeps_its_own_least_rounds() -> None:
     found = fit(rounds)
     assert found.connected.all()
     assert found.num_quiet[0].max() < 1e-3 < found.num_quiet[1].min()
+
+
+@pytest.mark.parametrize("leading", [(), (1,), (2, 1)])
+def test_contenders_that_differ_much_are_told_apart_over_heats(leading: tuple[int, ...]) -> None:
+    noise = np.random.default_rng(4).normal(0, 0.01, (*leading, 4, 3, 5))
+    found = fit(noise + np.array([2.0, 0.0, -1.0])[:, None])
+    np.testing.assert_allclose(
+        found.worth - found.worth[..., 1:2], np.broadcast_to([2.0, 0.0, -1.0], (*leading, 3)), atol=0.02
+    )
+    assert (found.spread < 0.02).all()
+    assert (found.degrees == 6).all()
+    assert (found.num_quiet > 4).all()
