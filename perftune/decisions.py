@@ -73,7 +73,7 @@ class Comparison:
         low_tail = (1 - confidence) / (self.among + 1)
         low = self._quantile(low_tail)
         high = self._quantile(1 - low_tail * self.among)
-        return Interval(math.exp(self.log_ratio), math.exp(low), math.exp(high) if high < math.inf else math.inf)
+        return Interval(math.exp(self.log_ratio), math.exp(low), math.exp(high))
 
     def _quantile(self, chance: float) -> float:
         return t_quantile(self.log_ratio, self.standard_error, self.degrees, chance)

@@ -22,12 +22,15 @@ LEAST_SPREAD = 0.04
 ANNEALING = (0.6, 0.4, 0.25, 0.15, 0.1)
 """Spreads with which the common fit begins: wide first, so that it finds the mode that most rounds agree on and not
 the one that is nearest to the start (graduated non-convexity, Blake and Zisserman 1987)."""
-WIDER = (2.5, 1.5)
+WIDEST, WIDER = 2.5, 1.5
 """A heat's own fit begins with the common spread so many times wider, as its processes differ from the others'."""
 STEPS = 5
 """Steps of expectation and maximisation at the last spread; the log likelihood hardly changes after five."""
 LEAST_ROUNDS = 0.5
-"""A process seen undisturbed in less than so many rounds (expected) is left out: its value would be that of a burst."""
+"""A process seen undisturbed in less than so many rounds (expected) is left out: its value would be that of a burst.
+Only where no process was seen more often, those seen most stay."""
+HARDLY = 1e-6
+"""Stands for no undisturbed round at all, so that nothing is divided by nothing."""
 INDEPENDENT = 0.7
 """What part of the rounds says something of its own: a burst of several seconds spoils neighbouring ones alike."""
 FULL_ROUNDS = 4.0
@@ -52,7 +55,7 @@ class Fit:
     """Of a cell of full weight: residuals of block × contender, pooled; 0 without degrees of freedom."""
     degrees: Array
     spread: Array
-    """Of the difference of two slices that nothing disturbed, as measured; 0 where no round says more than another."""
+    """Of the difference of two slices that nothing disturbed, a little low; 0 where all rounds say the same."""
     num_quiet: Array
     """Block × contender: in how many rounds it was seen undisturbed (expected)."""
 
@@ -141,22 +144,28 @@ def _common_fit(blocks: Array) -> tuple[Array, Array]:
     spread = np.asarray(wide)
     for _ in range(STEPS):
         squares = (quiet * _errors(differences, worth) ** 2).sum(axis=(-1, -2), keepdims=True)
-        spread = np.sqrt(squares / quiet.sum(axis=(-1, -2), keepdims=True))
+        spread = np.sqrt(squares / np.maximum(quiet.sum(axis=(-1, -2), keepdims=True), HARDLY))
         worth, quiet = _refit(differences, both, connected, worth, np.maximum(LEAST_SPREAD, spread))
     return worth, spread
 
 
 def _cells(blocks: Array, worth: Array, spread: Array) -> tuple[Array, Array]:
-    """Each block's own worth of each contender, and in how many rounds it was seen undisturbed; both 0 if absent."""
+    """Each block's own worth of each contender, and in how many rounds it was seen undisturbed; both 0 if absent.
+
+    A heat of one spoilt round agrees with itself, so who is hardly ever near the common worth was never undisturbed.
+    """
     differences, both = _differences(blocks)
     members = np.abs(_pairs(blocks.shape[-2]))
     num_partners = both.any(axis=-1) @ members
     present = num_partners > 0
     connected = present[..., :, None] & present[..., None, :] | np.eye(worth.shape[-1], dtype=bool)
-    cells, quiet = np.broadcast_to(worth[..., None, :], present.shape), np.zeros(())
-    for wider in (*WIDER, *(1.0,) * STEPS):
+    start = np.broadcast_to(worth[..., None, :], present.shape)
+    cells, near = _refit(differences, both, connected, start, spread[..., None] * WIDEST)
+    for wider in (WIDER, *(1.0,) * STEPS):
         cells, quiet = _refit(differences, both, connected, cells, spread[..., None] * wider)
-    return np.where(present, cells, 0.0), quiet.sum(axis=-1) @ members / np.maximum(num_partners, 1)
+    num_near, num_quiet = (one.sum(axis=-1) @ members / np.maximum(num_partners, 1) for one in (near, quiet))
+    num_quiet = np.where(num_near < LEAST_ROUNDS, 0.0, num_quiet)
+    return np.where(present, cells, 0.0), np.where(present, np.maximum(num_quiet, HARDLY), 0.0)
 
 
 def _pairs(size: int) -> Array:
@@ -201,7 +210,7 @@ def _least_squares(weights: Array, sums: Array, connected: Mask) -> tuple[Array,
 
 def _blocked_fit(cells: Array, num_quiet: Array, spread: Array) -> Fit:
     """Randomised complete blocks, cells may be missing: contenders + blocks by least squares, residuals pooled."""
-    there = num_quiet >= LEAST_ROUNDS
+    there = num_quiet >= np.minimum(LEAST_ROUNDS, num_quiet.max(axis=(-1, -2), keepdims=True))
     there &= there.sum(axis=-1, keepdims=True) > 1
     weights = np.where(there, num_quiet / (num_quiet + FULL_ROUNDS), 0.0)
     shares = weights / np.where(there.any(axis=-1), weights.sum(axis=-1), 1.0)[..., None]

@@ -68,7 +68,7 @@ def covered_series(job: Job) -> str:
     """One row of the third table: coverage of the mean of a series."""
     number, num_studies = job
     length, correlation = SERIES[number]
-    once, naive = series_coverage(correlation, length, 2 * num_studies, 1, 700 + number)
+    once, naive = series_coverage(correlation, length, num_studies, 1, 700 + number)
     twice, _ = series_coverage(correlation, length, num_studies, 2, 800 + number)
     return row(length, correlation, *map(per_cent, (once, twice, naive)))
 
