@@ -97,9 +97,9 @@ class Beliefs:
         self.weight: Floats = self.memory.fit_probability() * _health(self.encoding, self.trials)
         self.open: Bools = self._open()
         """Candidates that may be proposed: not tried, or tried only while the machine was disturbed."""
-        self._fitting = sorted(
-            {row for row, t in zip(self._tried, self.trials, strict=True) if fits(self.encoding.space, t)}
-        )
+        fitting = {row for row, t in zip(self._tried, self.trials, strict=True) if fits(self.encoding.space, t)}
+        # Peaks of equal runs differ: what fitted once and once did not is no answer, unless there is no other.
+        self._fitting = sorted({row for row in fitting if not self.memory.excluded[row]} or fitting)
         self.rows: Ints = self._shortlist()
         """Candidates that are looked at closely; those that completed and fit among them."""
         self.log_costs: Floats = self._log_costs()

@@ -180,6 +180,13 @@ def test_a_candidate_over_the_headroom_is_never_the_leader(space, trial):
     assert not (proposal.arm == big.arm and proposal.micro_batch >= 16)
 
 
+def test_what_fitted_once_and_once_did_not_is_no_answer_unless_there_is_no_other(space, trial):
+    big = space.base.replace(**{MICRO_BATCH: 16})
+    twice = [trial(0, big, 1.0, peak_bytes=3 * 2**30), trial(1, big, 1.0, peak_bytes=int(3.9 * 2**30))]
+    assert leader(space, twice, SAMPLES) == big
+    assert leader(space, [*twice, trial(2, space.base, 2.0)], SAMPLES) == space.base
+
+
 def test_peak_memory_as_objective_prefers_small_and_checkpointed(space, trial):
     trials = []
     for number in range(10):
