@@ -87,14 +87,15 @@ def tuned_lines(study: Study, candidate: Candidate) -> tuple[TunedLine, ...]:
     base = study.space.base
     for knob, twin in without_each_line(candidate, base).items():
         measured = carrier(study, candidate, knob)
-        effect, memory_bytes = line_effect(study, measured, measured.replace(**{knob: base.settings[knob]}))
+        without = measured.replace(**{knob: base.settings[knob]})
+        effect, memory_bytes = line_effect(study, measured, without)
         failures = [t.failure for t in study.of(twin) if t.failure is not None]
         failed = failures[0].message if failures and effect is None else None
         field, value, own = _field(study, knob, candidate.settings[knob], base.settings[knob])
         reason = _reason(effect, memory_bytes, failed)
         if effect is not None and measured != candidate:
             reason += f", beside {describe(measured, candidate)}"
-        if knob == COMPILE and (cost := compile_cost(study, candidate, twin)):
+        if knob == COMPILE and (cost := compile_cost(study, measured, without)):
             reason += f"; {cost}"
         lines.append(
             TunedLine(
@@ -279,6 +280,7 @@ def recommend(
     verdict = standing.verdict if standing else None
     best = _candidate(study, verdict.best) if verdict and verdict.best else None
     compared = chosen if chosen != base else best
+    num_rivals = max(1, len(verdict.pairs)) if verdict and compared == best else 1
     return Recommendation(
         decision=decision,
         candidate=chosen,
@@ -288,7 +290,7 @@ def recommend(
         lines=tuned_lines(study, chosen),
         before=before,
         after=after,
-        comparison=compare(study, compared, base) if compared else None,
+        comparison=compare(study, compared, base, among=num_rivals) if compared else None,
         loss_check=verified.loss_check if verified else None,
         final_trial=final.number if final else None,
         headroom_bytes=study.space.memory_limit_bytes - peak_bytes,

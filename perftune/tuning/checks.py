@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perftune.records.candidate import Candidate
+from perftune.records.gradients import GradientSketch
 from perftune.records.recommendation import LossCheck, Rejection
 from perftune.records.trial import Outcome, Purpose, Trial
-from perftune.search.gradients import compare_gradients
+from perftune.search.gradients import compare_gradients, is_hidden_by_chance
 from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, with_gradients
 from perftune.search.strategy import fits
 from perftune.tuning.comparisons import TRAINING, describe, pairs_of, runs
@@ -76,7 +77,7 @@ def _once(loop: Loop, candidate: Candidate, purpose: Purpose, exact_steps: int |
 
 def _check_loss(loop: Loop, candidate: Candidate) -> LossCheck | None:
     """Over what the heats have seen first; over more steps of their own where that leaves it open."""
-    check = None
+    check, trial, reference = None, None, None
     for num_steps in (LEAST_LOSS_STEPS, MORE_LOSS_STEPS):
         trial, reference = _loss_trials(loop, candidate, num_steps)
         if trial.measurement is None or reference.measurement is None:
@@ -87,21 +88,26 @@ def _check_loss(loop: Loop, candidate: Candidate) -> LossCheck | None:
         check = compare_losses(trial, reference, loop.study.probe.loss_tolerance)
         if not is_undecided(check):
             break
-    check = _with_exact_gradients(loop, candidate, allow_for_noise(check)) if check is not None else None
-    if check is not None and not check.passed:
+    assert check is not None
+    check = allow_for_noise(check)
+    if check.passed and is_hidden_by_chance(_first_gradient(trial), _first_gradient(reference)):
+        check = _with_exact_gradients(loop, candidate, check)
+    if not check.passed:
         _reject(loop, candidate, _why_not_loss(check), check.trials[0])
     return check
 
 
+def _first_gradient(trial: Trial | None) -> GradientSketch | None:
+    return trial.measurement.first_gradient if trial is not None and trial.measurement is not None else None
+
+
 def _with_exact_gradients(loop: Loop, candidate: Candidate, check: LossCheck) -> LossCheck:
-    """Where chance has a part in the first gradients, as by dropout, both are taken again without, if there is time."""
-    gradients = check.gradients
+    """Chance has a part in the first gradients, as by dropout: both are taken again without, if there is time."""
     has_time = loop.spending.left_seconds() > loop.final_seconds() + 2 * loop.trial_seconds()
-    if not check.passed or gradients is None or gradients.is_exact or not has_time or not loop.has_trials_left(3):
+    if not has_time or not loop.has_trials_left(3):
         return check
     pair = [_without_dropout(loop, one) for one in (candidate, _loss_reference(loop, candidate))]
-    ours, theirs = (trial.measurement.first_gradient if trial.measurement else None for trial in pair)
-    exact = compare_gradients(ours, theirs)
+    exact = compare_gradients(*map(_first_gradient, pair))
     return check if exact is None else with_gradients(check, exact)
 
 

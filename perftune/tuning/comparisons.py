@@ -7,7 +7,7 @@ from perftune.records.candidate import Candidate
 from perftune.records.recommendation import Interval, PairedComparison
 from perftune.records.study import Study
 from perftune.records.trial import Purpose, Trial
-from perftune.tuning.heats import PAIRED, heats, ran_in_turns
+from perftune.tuning.heats import PAIRED, heats, process_spread, ran_in_turns
 
 TRAINING = (Purpose.SEARCH, *PAIRED)
 """Trials that train and do nothing else."""
@@ -24,9 +24,16 @@ def pairs_of(study: Study, candidate: Candidate, reference: Candidate) -> list[t
     return [(one, others[one.heat]) for one in runs(study, candidate, *PAIRED) if one.heat in others]
 
 
-def compare(study: Study, candidate: Candidate, reference: Candidate) -> PairedComparison | None:
-    """Throughput (or, for that objective, memory saved) over a reference; None where they were in no heat together."""
-    found = compare_in_heats(heats(study), candidate.key, reference.key)
+def compare(study: Study, candidate: Candidate, reference: Candidate, among: int = 1) -> PairedComparison | None:
+    """Throughput (or, for that objective, memory saved) over a reference; None where they were in no heat together.
+
+    Args:
+        study: with the heats.
+        candidate: what is compared.
+        reference: with what.
+        among: of how many contenders the candidate was chosen as the best: their luck is in the interval too.
+    """
+    found = compare_in_heats(heats(study), candidate.key, reference.key, among, process_spread(study))
     if found is None or candidate == reference:
         return None
     value, low, high = found.ratio()

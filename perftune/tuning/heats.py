@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+from perftune.decisions import PEAK_SPREAD, PROCESS_SPREAD
 from perftune.heats import Heat
 from perftune.records.candidate import Candidate
 from perftune.records.heat import undisturbed_seconds
@@ -24,6 +25,11 @@ def heats(study: Study, purposes: Sequence[Purpose] = PAIRED) -> list[Heat]:
         if rounds:
             found.setdefault(number, {})[trial.candidate.key] = rounds
     return [found[number] for number in sorted(found)]
+
+
+def process_spread(study: Study) -> float:
+    """What is known of how much processes differ in what the study is about."""
+    return PEAK_SPREAD if study.probe.objective is Objective.PEAK_MEMORY else PROCESS_SPREAD
 
 
 def num_heats(study: Study, candidate: Candidate, purposes: Sequence[Purpose] = PAIRED) -> int:

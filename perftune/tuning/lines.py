@@ -6,7 +6,7 @@ from perftune.decisions import Answer, decide
 from perftune.records.candidate import Candidate
 from perftune.records.trial import Purpose
 from perftune.tuning.comparisons import compare, is_idle, without_each_line
-from perftune.tuning.heats import heats
+from perftune.tuning.heats import heats, process_spread
 from perftune.tuning.loop import Loop
 from perftune.tuning.racing import HEATS_TO_TELL, LEAST_HEATS, run_heat
 
@@ -53,4 +53,7 @@ def _is_as_good(loop: Loop, simpler: Candidate, candidate: Candidate) -> bool:
     base = study.space.base.key
     if not any(base in heat for heat in heats(study)):
         return True
-    return decide(heats(study), [simpler.key], base, worthwhile).answer is Answer.TUNED
+    return (
+        decide(heats(study), [simpler.key], base, worthwhile, process_spread=process_spread(study)).answer
+        is Answer.TUNED
+    )

@@ -13,7 +13,7 @@ from perftune.records.summary import step_interval
 from perftune.records.trial import Purpose
 from perftune.search import contenders
 from perftune.tuning.beside import fit_beside
-from perftune.tuning.heats import heats
+from perftune.tuning.heats import heats, process_spread
 from perftune.tuning.loop import Loop
 
 RACE_SHARE = 0.7
@@ -86,11 +86,12 @@ def _field(study: Study, racers: Sequence[Candidate], number: int) -> list[Candi
         return running
     own = reference(study, running)
     keys, seen, worthwhile = [candidate.key for candidate in running], heats(study), study.probe.worthwhile
-    said = decide(seen, keys, own.key, worthwhile, max_heats=MOST_HEATS)
-    is_told = number >= HEATS_TO_TELL or is_over(seen, keys, worthwhile)
+    spread = process_spread(study)
+    said = decide(seen, keys, own.key, worthwhile, MOST_HEATS, spread)
+    is_told = number >= HEATS_TO_TELL or is_over(seen, keys, worthwhile, spread)
     if said.answer is Answer.KEEP_YOURS or (said.answer is Answer.TUNED and is_told):
         return []
-    lost = hopeless(seen, keys, own.key)
+    lost = hopeless(seen, keys, own.key, spread)
     return [candidate for candidate in running if candidate.key not in lost]
 
 
@@ -98,7 +99,8 @@ def verdict(study: Study, racers: Sequence[Candidate]) -> Verdict | None:
     """What the heats say of contenders against the user's own; None where the two were in no heat together."""
     own, seen = reference(study, racers), heats(study)
     keys = [one.key for one in racers if one != own and any({one.key, own.key} <= heat.keys() for heat in seen)]
-    return decide(seen, keys, own.key, study.probe.worthwhile, max_heats=MOST_HEATS) if keys else None
+    worthwhile = study.probe.worthwhile
+    return decide(seen, keys, own.key, worthwhile, MOST_HEATS, process_spread(study)) if keys else None
 
 
 def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, share: float = 1.0) -> bool:
