@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from statistics import median
 
 from perftune.isolation.channel import Channel
-from perftune.isolation.launch import Process, signal_group
+from perftune.isolation.launchers.launched import Process, signal_group
 from perftune.isolation.task import Task, ended_trial
 from perftune.isolation.watch import End, Watch
 from perftune.records.heat import TurnTaken

@@ -18,7 +18,9 @@ from perftune.files import write_atomically
 from perftune.isolation.classify import Facts, classify
 from perftune.isolation.connection import Connection, ServerDiedError
 from perftune.isolation.heat import GoesOn, Heat, TurnPlan
-from perftune.isolation.launch import Forked, Process, Spawned
+from perftune.isolation.launchers.forked import Forked
+from perftune.isolation.launchers.launched import Process
+from perftune.isolation.launchers.spawned import Spawned
 from perftune.isolation.protocol import ENTRIES, PRELOAD, ForkRequest
 from perftune.isolation.task import Task, ended_trial, trial_task
 from perftune.isolation.watch import End, OnHeartbeat, Watch

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from perftune.isolation.channel import Channel
 from perftune.isolation.classify import Ending
-from perftune.isolation.launch import Process, signal_group
+from perftune.isolation.launchers.launched import Process, signal_group
 from perftune.records.trial import Heartbeat
 from perftune.task_folder import HEARTBEAT
 

@@ -12,6 +12,7 @@ from perftune.devices import TrainingDevice
 from perftune.errors import WorkloadError
 from perftune.measuring.collective import SumOverProcesses, alone, own_rank, sum_over_processes
 from perftune.measuring.dropout import without_dropout
+from perftune.measuring.evaluation import evaluate, evaluate_in_turns
 from perftune.measuring.gradients import keep_first_gradient
 from perftune.measuring.heartbeat import HeartbeatFile
 from perftune.measuring.meter import StepMeter
@@ -24,9 +25,6 @@ from perftune.workloads.arguments import training_arguments
 from perftune.workloads.loading import build_trainer
 from perftune.workloads.worst_batch import WorstBatch, collate_worst, train_source
 
-NUM_EVALUATION_BATCHES = 12
-"""Batches of an evaluation trial; a final trial evaluates all that `MAX_EVALUATION_SAMPLES` leaves."""
-MAX_EVALUATION_SAMPLES = 2000
 NUM_WORST_STEPS = 1
 """The optimizer has its state from the measured steps, so memory is at its peak at once."""
 
@@ -57,11 +55,17 @@ class Phases:
     def end(self) -> None:
         """A phase is over: keep its peak, and start a new one."""
         peak = self._device.peak()
-        self._bytes[self._phase] = peak.bytes - self.start_bytes
+        self._bytes[self._phase] = max(self._bytes.get(self._phase, 0), peak.bytes - self.start_bytes)
         if peak.reserved_bytes is not None:
             self._reserved.append(peak.reserved_bytes)
         self._retries = peak.num_alloc_retries
         self._device.reset_peak()
+
+    def cut(self) -> int:
+        """The peak since the phase began or was cut last; the phase goes on with a new one."""
+        cut_bytes = self._device.peak().bytes - self.start_bytes
+        self.end()
+        return cut_bytes
 
     def memory(self) -> MemoryPeak:
         """All phases."""
@@ -140,30 +144,20 @@ def _saving(trainer: Any) -> Iterator[None]:
         trainer.perftune_may_save = False
 
 
-def _evaluate(trainer: Trainer, request: TrialRequest) -> Evaluation:
-    batch = trainer.args.per_device_eval_batch_size
-    most = MAX_EVALUATION_SAMPLES if request.save_checkpoint else batch * NUM_EVALUATION_BATCHES
-    dataset: Any = trainer.eval_dataset
-    if isinstance(dataset, dict):
-        dataset = next(iter(dataset.values()))
-    num_samples = min(most, len(dataset))
-    part: Any = dataset.select(range(num_samples)) if hasattr(dataset, "select") else _First(dataset, num_samples)
-    start = time.perf_counter()
-    trainer.evaluate(eval_dataset=part)
-    return Evaluation(num_samples=num_samples, seconds=time.perf_counter() - start, per_device_eval_batch_size=batch)
-
-
-class _First:
-    """The first samples of a map-style data set."""
-
-    def __init__(self, dataset: Any, num_samples: int) -> None:
-        self._dataset, self._num_samples = dataset, num_samples
-
-    def __len__(self) -> int:
-        return self._num_samples
-
-    def __getitem__(self, index: int) -> Any:
-        return self._dataset[index]
+def _evaluate(
+    trainer: Trainer, request: TrialRequest, device: TrainingDevice, phases: Phases
+) -> tuple[Evaluation | None, tuple[Evaluation, ...], str | None]:
+    """One evaluation, or those of several batch sizes; and what the user's code raised."""
+    phases.begin("evaluate")
+    try:
+        if not request.eval_batch_sizes:
+            return evaluate(trainer), (), None
+        sizes, seconds = request.eval_batch_sizes, request.evaluation_seconds
+        return None, evaluate_in_turns(trainer, sizes, seconds, phases.cut, device.is_out_of_memory), None
+    except Exception as error:  # (the user's evaluation is not what is tuned)
+        if device.is_out_of_memory(error):
+            raise
+        return None, (), f"{type(error).__name__}: {error}"
 
 
 def measure(
@@ -200,15 +194,10 @@ def measure(
     session = _session(trainer, request, meter, turns, total, phases)
     _train(trainer, request, session)
     telemetry = device.telemetry()
-    evaluation, evaluation_error = None, None
-    if request.evaluate and trainer.eval_dataset is not None:
-        phases.begin("evaluate")
-        try:
-            evaluation = _evaluate(trainer, request)
-        except Exception as error:  # (the user's evaluation is not what is tuned)
-            if device.is_out_of_memory(error):
-                raise
-            evaluation_error = f"{type(error).__name__}: {error}"
+    has_evaluation = request.evaluate and trainer.eval_dataset is not None
+    evaluation, evaluations, evaluation_error = (
+        _evaluate(trainer, request, device, phases) if has_evaluation else (None, (), None)
+    )
     if request.save_checkpoint:
         phases.begin("save")
         with _saving(trainer):
@@ -220,6 +209,7 @@ def measure(
         num_warmup_steps=_num_warmup_steps(request, meter),
         memory=phases.memory(),
         evaluation=evaluation,
+        evaluations=evaluations,
         evaluation_error=evaluation_error,
         start_seconds=start_seconds,
         build_seconds=build_seconds,

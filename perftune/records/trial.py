@@ -96,6 +96,10 @@ class TrialRequest(Record):
     """Indices of the samples that make the heaviest micro-batch; one optimizer step of it is run after the measured
     ones, when the optimizer has its state. Empty: not run."""
     evaluate: bool = False
+    eval_batch_sizes: tuple[int, ...] = ()
+    """Evaluate the same samples with each of these in turns, after training; ascending."""
+    evaluation_seconds: float = 20.0
+    """What all of these may take together."""
     save_checkpoint: bool = False
     without_dropout: bool = False
     """Train with every dropout at zero, so that the gradient of the first step has no chance in it."""
@@ -185,6 +189,10 @@ class Evaluation(Record):
     num_samples: int
     seconds: float
     per_device_eval_batch_size: int
+    round: int = 0
+    """Where several sizes are evaluated in turns, all on the same samples."""
+    peak_bytes: int | None = None
+    """Counted as `MemoryPeak.peak_bytes`."""
 
 
 class Measurement(Record):
@@ -195,6 +203,8 @@ class Measurement(Record):
     """Leading steps that are not steady; found, not assumed."""
     memory: MemoryPeak
     evaluation: Evaluation | None = None
+    evaluations: tuple[Evaluation, ...] = ()
+    """Of several batch sizes, in turns; a size that ran out of memory, and those above it, are not there."""
     evaluation_error: str | None = None
     """What the user's evaluation raised, if it was not for want of memory; the trial completes all the same."""
     start_seconds: float

@@ -23,7 +23,7 @@ from perftune.records.trial import Purpose, Trial
 from perftune.search import bounds, leader
 from perftune.tuning.checks import Verified
 from perftune.tuning.comparisons import TRAINING, carrier, compare, describe, line_effect, runs, without_each_line
-from perftune.tuning.evaluating import eval_rate
+from perftune.tuning.evaluating import EVAL_BATCH, best_eval_batch
 from perftune.tuning.heats import PAIRED
 from perftune.tuning.requests import candidate_arguments, environment
 from perftune.units import format_bytes, format_seconds
@@ -153,23 +153,6 @@ def rejections(study: Study, candidate: Candidate, earlier: Sequence[Rejection])
     return tuple(found[:MAX_REJECTED])
 
 
-def best_eval_batch(study: Study, candidate: Candidate) -> int | None:
-    """The fastest evaluation batch that completed within the headroom."""
-    trials = [
-        t
-        for t in runs(study, candidate, Purpose.EVALUATION)
-        if t.measurement is not None
-        and t.measurement.evaluation is not None
-        and t.measurement.memory.peak_bytes <= study.space.usable_memory_bytes
-    ]
-    if not trials:
-        return None
-    best = max(trials, key=eval_rate)
-    assert best.measurement is not None
-    assert best.measurement.evaluation is not None
-    return best.measurement.evaluation.per_device_eval_batch_size
-
-
 def _summary(study: Study, candidate: Candidate) -> Summary | None:
     trials = runs(study, candidate, *PAIRED) or runs(study, candidate, *TRAINING, Purpose.FINAL)
     target = study.probe.target
@@ -274,7 +257,7 @@ def recommend(
     eval_batch = best_eval_batch(study, chosen)
     arguments = emitted_arguments(study, chosen)
     if eval_batch is not None:
-        arguments["per_device_eval_batch_size"] = eval_batch
+        arguments[EVAL_BATCH] = eval_batch
     final_bytes = final.measurement.memory.peak_bytes if final and final.measurement else 0
     peak_bytes = max(final_bytes, after.peak_memory_bytes)
     verdict = standing.verdict if standing else None

@@ -8,7 +8,7 @@ from perftune.records.trial import Purpose
 from perftune.tuning.comparisons import compare, is_idle, without_each_line
 from perftune.tuning.heats import heats, process_spread
 from perftune.tuning.loop import Loop
-from perftune.tuning.racing import HEATS_TO_TELL, LEAST_HEATS, run_heat
+from perftune.tuning.racing import HEATS_TO_TELL, LEAST_HEATS, run_heat, seconds_before_checks
 
 
 def simplify(loop: Loop, candidate: Candidate) -> Candidate:
@@ -34,7 +34,7 @@ def _run_heats(loop: Loop, field: Sequence[Candidate], num_heats: int) -> None:
     alive = [c for c in {one.key: one for one in field}.values() if _runs_here(loop, c)]
     keys = {candidate.key for candidate in alive}
     while len(alive) > 1 and sum(keys <= heat.keys() for heat in heats(loop.study)) < num_heats:
-        if not run_heat(loop, alive, Purpose.ABLATION, 1 / num_heats):
+        if not run_heat(loop, alive, Purpose.ABLATION, seconds_before_checks(loop) / num_heats):
             return
         alive = [candidate for candidate in alive if _runs_here(loop, candidate)]
         keys = {candidate.key for candidate in alive}

@@ -64,7 +64,8 @@ class Loop:
         heat: int | None = None,
         exact_steps: int | None = None,
         without_dropout: bool = False,
-        eval_batch_size: int | None = None,
+        eval_batch_sizes: tuple[int, ...] = (),
+        evaluation_seconds: float = 0.0,
     ) -> Trial:
         """Run one trial and write it down."""
         request = trial_request(
@@ -77,7 +78,8 @@ class Loop:
             heat=heat,
             exact_steps=exact_steps,
             without_dropout=without_dropout,
-            eval_batch_size=eval_batch_size,
+            eval_batch_sizes=eval_batch_sizes,
+            evaluation_seconds=evaluation_seconds,
         )
         self.observer.on_trial_start(self.study, request)
         trial = self._runner.run(request, self.observer.on_heartbeat)

@@ -71,12 +71,22 @@ def race(loop: Loop) -> list[Candidate]:
     if len(racers) > 1:
         loop.observer.on_phase("race", f"{len(racers)} contenders in turns")
         with loop.spending.phase("turns"):
-            for number in range(MOST_HEATS):
-                wanted = RACE_SHARE / HEATS_TO_TELL if number == 0 else 1.0
+            while (number := _num_heats(loop.study)) < MOST_HEATS:
                 field = _field(loop.study, racers, number)
+                wanted = RACE_SHARE / HEATS_TO_TELL * (seconds_before_checks(loop) + _turn_seconds(loop.study))
                 if len(field) < 2 or not run_heat(loop, field, Purpose.RACE, wanted):
                     break
     return racers
+
+
+def _num_heats(study: Study) -> int:
+    """Of the race so far, also in an earlier run of the study."""
+    return len({trial.heat for trial in study.trials if trial.purpose is Purpose.RACE})
+
+
+def _turn_seconds(study: Study) -> float:
+    """What all heats have taken."""
+    return sum(trial.wall_seconds for trial in study.trials if trial.heat is not None)
 
 
 def _field(study: Study, racers: Sequence[Candidate], number: int) -> list[Candidate]:
@@ -103,20 +113,19 @@ def verdict(study: Study, racers: Sequence[Candidate]) -> Verdict | None:
     return decide(seen, keys, own.key, worthwhile, MOST_HEATS, process_spread(study)) if keys else None
 
 
-def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, share: float = 1.0) -> bool:
+def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, wanted_seconds: float) -> bool:
     """Run one heat of these candidates, if the time before the checks has room for it.
 
     Args:
         loop: what runs trials.
         field: two or more candidates.
         purpose: of their trials.
-        share: part of that time that the heat should take, as far as that gives it enough rounds.
+        wanted_seconds: what the heat should take, as far as that gives it enough rounds.
 
     Returns:
         Whether it was run.
     """
-    seconds = seconds_before_checks(loop)
-    num_rounds = _num_rounds(loop, field, share * seconds, seconds)
+    num_rounds = _num_rounds(loop, field, wanted_seconds, seconds_before_checks(loop))
     if not num_rounds or not loop.has_trials_left(len(field), TRIALS_SHARE[purpose]):
         return False
     if not fit_beside(loop.study, field):

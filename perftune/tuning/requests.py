@@ -99,7 +99,8 @@ def trial_request(
     worst_batch: bool = True,
     exact_steps: int | None = None,
     without_dropout: bool = False,
-    eval_batch_size: int | None = None,
+    eval_batch_sizes: tuple[int, ...] = (),
+    evaluation_seconds: float = 0.0,
 ) -> TrialRequest:
     """The request of one trial.
 
@@ -117,12 +118,11 @@ def trial_request(
         worst_batch: False leaves it out.
         exact_steps: so many steps, whatever they show.
         without_dropout: with every dropout at zero.
-        eval_batch_size: instead of the user's own.
+        eval_batch_sizes: are evaluated in turns.
+        evaluation_seconds: for all of these.
     """
     worst = study.survey.worst_samples if purpose is not Purpose.LOSS and worst_batch else ()
     arguments = candidate_arguments(study, candidate)
-    if eval_batch_size is not None:
-        arguments["per_device_eval_batch_size"] = eval_batch_size
     attention = candidate.settings.get(ATTENTION)
     final = purpose is Purpose.FINAL
     bound = bound_seconds(study, purpose, left_seconds)
@@ -141,6 +141,8 @@ def trial_request(
         worst_batch=tuple(sample.index for sample in worst[: candidate.micro_batch]),
         evaluate=study.survey.has_eval_dataset and (final or purpose is Purpose.EVALUATION),
         save_checkpoint=final,
+        eval_batch_sizes=eval_batch_sizes,
+        evaluation_seconds=evaluation_seconds,
         exact_steps=exact_steps,
         without_dropout=without_dropout,
         heat=heat,

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from perftune.records.prior import Prior
 from perftune.records.trial import Purpose
-from perftune.tuning.loop import Loop
+from perftune.tuning.loop import Loop, minutes_text
 from perftune.tuning.racing import LEAST_HEATS, LEAST_ROUNDS, heat_seconds
 
 SEARCH_SHARE = 0.45
@@ -42,6 +42,8 @@ def search(loop: Loop, tracer: PriorTracer | None = None) -> None:
             if candidate is None:
                 return
             loop.run(candidate, Purpose.SEARCH)
+            if not study.trials:
+                _say_if_too_little(loop)
 
 
 def _may_go_on(loop: Loop) -> bool:
@@ -52,6 +54,18 @@ def _may_go_on(loop: Loop) -> bool:
     pair = [loop.leader() or loop.study.space.base, loop.study.space.base]
     kept = LEAST_HEATS * heat_seconds(loop, pair, LEAST_ROUNDS) + loop.final_seconds() + loop.trial_seconds()
     return has_trials and loop.spending.left_seconds(SEARCH_SHARE) > 0 and loop.spending.left_seconds() > kept
+
+
+def _say_if_too_little(loop: Loop) -> None:
+    """The user's own has run, so what an answer takes can be said: another trial, heats of two, the final checks."""
+    base = loop.study.space.base
+    turns_seconds = LEAST_HEATS * heat_seconds(loop, [base, base], LEAST_ROUNDS)
+    needed = loop.spending.spent_seconds + loop.trial_seconds() + turns_seconds + loop.final_seconds()
+    if needed > loop.spending.total_seconds:
+        given = minutes_text(loop.spending.total_seconds)
+        said = f"{given} can hardly tell anything apart here; {minutes_text(needed)} could, and more searches further"
+        loop.observer.on_phase("budget", said)
+        _note(loop, said)
 
 
 def _trace(loop: Loop, tracer: PriorTracer) -> None:

@@ -159,6 +159,23 @@ def test_evaluation_and_one_checkpoint_are_in_the_memory_and_gone_from_the_disk(
     assert not (runs.runner.trial_directory(runs.number) / "output").exists()
 
 
+def test_evaluation_batches_take_turns_on_the_same_samples(runs: Runs) -> None:
+    sizes = (2, 4, 8)
+    found = runs.measured("plain", evaluate=True, eval_batch_sizes=sizes, exact_steps=1).evaluations
+    assert [(one.round, one.per_device_eval_batch_size) for one in found] == [
+        (0, 2), (0, 4), (0, 8), (1, 4), (1, 8), (1, 2), (2, 8), (2, 2), (2, 4)
+    ]  # fmt: skip
+    assert len({one.num_samples for one in found}) == 1
+    assert all(one.peak_bytes for one in found)
+
+
+def test_no_more_time_than_is_given_goes_into_evaluation(runs: Runs) -> None:
+    measurement = runs.measured(
+        "plain", evaluate=True, eval_batch_sizes=(1, 2, 16), exact_steps=1, evaluation_seconds=1e-4
+    )
+    assert {one.per_device_eval_batch_size for one in measurement.evaluations} == {1}
+
+
 def test_nothing_is_left_behind_and_nothing_is_reported(runs: Runs, tmp_path: Path) -> None:
     before = WORKLOADS.read_bytes()
     runs.measured(

@@ -209,13 +209,20 @@ class ScriptedRunner:
             grad_norm=(1.0,) * count,
         )
         peak = self.physics.peak_bytes(request.candidate) + self.extra_bytes(request)
-        batch = int(request.arguments.get("per_device_eval_batch_size", 8))
-        evaluation = Evaluation(num_samples=96, seconds=0.2 + 2 / batch, per_device_eval_batch_size=batch)
+        evaluation = Evaluation(num_samples=96, seconds=0.45, per_device_eval_batch_size=8)
+        evaluations = tuple(
+            Evaluation(
+                num_samples=256, seconds=0.2 + 2 / size, per_device_eval_batch_size=size, round=number, peak_bytes=peak
+            )
+            for number in range(3)
+            for size in request.eval_batch_sizes
+        )
         return Measurement(
             steps=steps,
             num_warmup_steps=0,
             memory=MemoryPeak(kind="resident", peak_bytes=peak, start_bytes=0, train_bytes=peak),
-            evaluation=evaluation if request.evaluate else None,
+            evaluation=evaluation if request.evaluate and not evaluations else None,
+            evaluations=evaluations,
             start_seconds=0.01,
             build_seconds=1.0,
             worst_batch_ran=bool(request.worst_batch),

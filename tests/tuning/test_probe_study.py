@@ -156,6 +156,24 @@ def test_too_little_time_is_not_decided_and_says_what_it_takes(tmp_path: Path) -
     assert "minute" in found.needs
 
 
+def test_a_budget_that_cannot_decide_is_said_when_the_users_own_has_run(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+
+    class Listens(SilentObserver):
+        def on_phase(self, phase: str, text: str) -> None:
+            told.append((phase, text))
+
+    runner = ScriptedRunner()
+    budget = Budget(trials=200, minutes=0.2)
+    study = probe_study(probe(budget=budget), tmp_path, runner=runner, clock=runner.clock, observer=Listens())
+    (said,) = [text for phase, text in told if phase == "budget"]
+    assert [phase for phase, _ in told].index("budget") < [phase for phase, _ in told].index("verify")
+    assert said.startswith("1 minute can hardly tell anything apart here; ")
+    assert said in answer(study).notes
+    plenty = run(tmp_path / "plenty", ScriptedRunner())
+    assert not any("hardly tell" in note for note in answer(plenty).notes)
+
+
 def test_a_gain_that_is_less_than_the_noise_of_processes_is_not_decided(tmp_path: Path) -> None:
     physics = Physics(overhead_seconds=0.0, bf16_factor=0.97, process_noise=0.05)
     found = answer(run(tmp_path, ScriptedRunner(physics=physics), budget=Budget(trials=200, minutes=3)))
