@@ -26,7 +26,7 @@ probe: $(INSTALLED)
 # A file runs on one process, so that what its tests share is made once. Two processes share the cores: tests compare
 # times with each other and never with a clock.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --benchmark-disable $(TESTS)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --benchmark-disable $(TESTS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

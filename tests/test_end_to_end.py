@@ -14,6 +14,8 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from perftune.tuning.study_file import load_study
 
+pytestmark = pytest.mark.long
+
 PROBE = [sys.executable, "-m", "perftune", "probe", "model.yaml", "--trials", "6", "--minutes", "1"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": ""}
 

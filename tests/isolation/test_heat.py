@@ -14,6 +14,8 @@ from perftune.records.heat import rounds_of
 from perftune.records.trial import Outcome
 from tests.isolation.heats import GLOBAL_BATCH, PLAN, Watcher, contender, heat, measured
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServerRunner]:

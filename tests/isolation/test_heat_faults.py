@@ -21,6 +21,8 @@ from tests.isolation.heats import Watcher, contender, heat, measured
 from tests.isolation.light_runner import ROOT, eventually, is_alive
 from tests.isolation.test_runner_server import descendants
 
+pytestmark = pytest.mark.long
+
 PARENT = """
 import sys, time
 from pathlib import Path
@@ -125,8 +127,7 @@ def test_who_waits_takes_no_time(runner: ForkServerRunner) -> None:
     assert all(earlier < later for (earlier, _), (later, _) in pairwise(ticks)), "they do spin"
 
 
-@pytest.mark.parametrize("start_method", ["fork", "spawn"])
-@pytest.mark.parametrize("while_stopped", [True, False])
+@pytest.mark.parametrize(("start_method", "while_stopped"), [("fork", True), ("fork", False), ("spawn", True)])
 def test_nothing_survives_an_interrupt(tmp_path: Path, start_method: str, while_stopped: bool) -> None:
     others, seen = below(), set[int]()
 

@@ -9,6 +9,8 @@ import pytest
 from perftune.records.trial import Heartbeat, Outcome, Trial
 from tests.isolation.light_runner import ROOT, eventually, is_alive, light_runner, pids, request
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:

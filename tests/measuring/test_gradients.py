@@ -13,6 +13,8 @@ from perftune.records.gradients import GradientCheck, GradientSketch
 from perftune.records.trial import Purpose, TrialRequest, WorkloadSource
 from perftune.search.gradients import compare_gradients, is_hidden_by_chance
 
+pytestmark = pytest.mark.long
+
 WORKLOADS = Path(__file__).parents[1] / "workloads" / "tiny.py"
 GLOBAL_BATCH = 8
 

@@ -13,6 +13,8 @@ from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trial import Measurement, Outcome, Purpose, StopRule, Trial, TrialRequest, WorkloadSource
 from perftune.units import GIB
 
+pytestmark = pytest.mark.long
+
 WORKLOADS = Path(__file__).parents[1] / "workloads" / "tiny.py"
 GLOBAL_BATCH = 8
 KINDS = ["plain", "seq2seq", "own_loss", "own_step", "lora", "sft", "images", "without_length", "early_stopping"]

@@ -22,6 +22,8 @@ from perftune.records.survey import Survey, SurveyRequest
 from perftune.records.trace import Trace, TraceRequest
 from perftune.spec import load_probe
 
+pytestmark = pytest.mark.long
+
 TINY = Path(__file__).parents[1] / "workloads" / "tiny.py"
 PROBE = """
 config:

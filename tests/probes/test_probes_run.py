@@ -12,6 +12,8 @@ from perftune.records.survey import SurveyRequest
 from perftune.records.trial import Purpose, TrialRequest
 from perftune.spec import load_probe, workload_source
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path(__file__).parents[2] / "probes"
 PROBES = sorted(FOLDER.glob("*.yaml"))
 WORKLOADS = sorted((FOLDER / "workloads").glob("*.py"))

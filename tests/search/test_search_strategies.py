@@ -7,6 +7,8 @@ from perftune.records.trial import Outcome
 from perftune.search import STRATEGIES, ModelSearch, leader
 from perftune.search.model import MOST_EARLY_OOMS
 
+pytestmark = pytest.mark.long
+
 SAMPLES = Objective.SAMPLES_PER_SECOND
 
 

@@ -17,6 +17,8 @@ from perftune.records.trace import Tape
 from tests.tracing.models import HEADS, HIDDEN, LAYERS, LENGTH, READS_IN_LINE, VOCAB
 from tests.tracing.tracing import IGNORED, MODELS, alive_after, bytes_of, operators, request, traced
 
+pytestmark = pytest.mark.long
+
 pytestmark = pytest.mark.filterwarnings(*IGNORED)
 BF16 = {"bf16": True}
 CHECKPOINTED = {CHECKPOINTING: True}

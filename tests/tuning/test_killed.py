@@ -8,9 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from perftune.records.study import Study
 from perftune.tuning.study_file import load_study
 from tests.tuning.light_entries import EXECUTED
+
+pytestmark = pytest.mark.long
 
 NUM_KILLS = 24
 MIN_KILLS_AMONG_TRIALS = 5

@@ -17,6 +17,8 @@ from perftune.tuning.study_file import load_study
 from perftune.units import GIB, MIB, format_bytes
 from tests.tuning.scripted import GLOBAL_BATCH, Physics, ScriptedRunner, probe
 
+pytestmark = pytest.mark.long
+
 hot_and_shared = Telemetry(
     sm_clock_mhz=1200,
     max_sm_clock_mhz=1980,
