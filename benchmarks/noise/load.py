@@ -1,10 +1,11 @@
 """A number of processes to a load that comes and goes: each works for 1 to 8 s, rests for 1 to 8 s, and so on.
 
-python -m benchmarks.noise.load --processes 2 --seed 1 --seconds 600
+python -m benchmarks.noise.load --processes 2 --seed 1 --seconds 600 [--steady]
 
 Work is products and sums of matrices larger than the caches, one thread a process, so that it takes cores, caches and
 the way to the memory as somebody else's training does. How long a process works and rests is drawn by the seed: half of
-the time it works. Processes end after their time, with the context, and with their parent, however that ends.
+the time it works; a steady load never rests. Processes end after their time, with the context, and with their parent,
+however that ends.
 """
 
 import argparse
@@ -41,13 +42,14 @@ def turns(seed: int, number: int) -> Iterator[tuple[float, float]]:
 
 
 @contextmanager
-def load(num_processes: int, seed: int = 0, seconds: float = float("inf")) -> Iterator[list[int]]:
+def load(num_processes: int, seed: int = 0, seconds: float = float("inf"), steady: bool = False) -> Iterator[list[int]]:
     """Work beside what is run in the context.
 
     Args:
         num_processes: that come and go, each by itself.
         seed: the same one gives the same times.
         seconds: after which it ends by itself.
+        steady: without rests, so that on one core it takes half of the time.
 
     Yields:
         The process ids.
@@ -58,7 +60,7 @@ def load(num_processes: int, seed: int = 0, seconds: float = float("inf")) -> It
     os.environ.update(ONE_THREAD)
     try:
         started: list[BaseProcess] = [
-            spawn.Process(target=_come_and_go, args=(seed, number, seconds, os.getpid()), daemon=True)
+            spawn.Process(target=_come_and_go, args=(seed, number, seconds, steady, os.getpid()), daemon=True)
             for number in range(num_processes)
         ]
         for process in started:
@@ -74,14 +76,14 @@ def load(num_processes: int, seed: int = 0, seconds: float = float("inf")) -> It
             process.join()
 
 
-def _come_and_go(seed: int, number: int, seconds: float, parent: int) -> None:
+def _come_and_go(seed: int, number: int, seconds: float, steady: bool, parent: int) -> None:
     _end_with(parent)
     import numpy as np
 
     left, right = np.random.default_rng(seed).random((2, WIDTH, WIDTH))
     product = np.empty_like(left)
     end = time.monotonic() + seconds
-    for working, resting in turns(seed, number):
+    for working, resting in [(seconds, 0.0)] if steady else turns(seed, number):
         rest_from = min(time.monotonic() + working, end)
         while time.monotonic() < rest_from:
             np.matmul(left, right, out=product)
@@ -105,8 +107,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, choices=(1, 2), help="that come and go (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=600.0, help="in all (%(default)s)")
+    parser.add_argument("--steady", action="store_true", help="without rests")
     options = parser.parse_args()
-    with suppress(KeyboardInterrupt), load(options.processes, options.seed, options.seconds):
+    with suppress(KeyboardInterrupt), load(options.processes, options.seed, options.seconds, options.steady):
         time.sleep(options.seconds)
 
 

@@ -22,7 +22,16 @@ from perftune.records.summary import step_interval, summarize
 from perftune.records.trial import Purpose, Trial
 from perftune.search import bounds, leader
 from perftune.tuning.checks import Verified
-from perftune.tuning.comparisons import TRAINING, carrier, compare, describe, line_effect, runs, without_each_line
+from perftune.tuning.comparisons import (
+    TRAINING,
+    carrier,
+    chance_better,
+    compare,
+    describe,
+    line_effect,
+    runs,
+    without_each_line,
+)
 from perftune.tuning.evaluating import EVAL_BATCH, best_eval_batch
 from perftune.tuning.heats import PAIRED
 from perftune.tuning.requests import candidate_arguments, environment
@@ -281,7 +290,7 @@ def recommend(
         rejected=rejections(study, chosen, rejected),
         eval_batch_size=eval_batch,
         notes=_notes(study, verified),
-        chance_better=verdict.chance if verdict and compared == best else None,
+        chance_better=chance_better(study, compared, base) if compared else None,
         best_so_far=best if decision is Decision.NOT_DECIDED else None,
         needs=standing.needs if standing and decision is Decision.NOT_DECIDED else None,
     )

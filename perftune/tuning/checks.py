@@ -13,10 +13,10 @@ from perftune.search.strategy import fits
 from perftune.tuning.comparisons import TRAINING, describe, pairs_of, runs
 from perftune.tuning.lines import simplify
 from perftune.tuning.loop import Loop
+from perftune.tuning.loss_steps import SAME_MATH_STEPS, loss_seconds, loss_steps
 
-LEAST_LOSS_STEPS, LOSS_STEPS, MORE_LOSS_STEPS = 12, 24, 60
-"""A heat of so many steps is enough where it decides; the loss's own trials have so many where no heat has; and so many
-where that leaves it open."""
+MORE_LOSS_STEPS = 60
+"""So many steps are looked at where the first look leaves the loss open."""
 MAX_VERIFIED = 3
 """Contenders that are verified, one after the other, before the user's own arguments are kept."""
 
@@ -78,7 +78,9 @@ def _once(loop: Loop, candidate: Candidate, purpose: Purpose, exact_steps: int |
 def _check_loss(loop: Loop, candidate: Candidate) -> LossCheck | None:
     """Over what the heats have seen first; over more steps of their own where that leaves it open."""
     check, trial, reference = None, None, None
-    for num_steps in (LEAST_LOSS_STEPS, MORE_LOSS_STEPS):
+    for num_steps in (loss_steps(candidate, _loss_reference(loop, candidate)), MORE_LOSS_STEPS):
+        if check is not None and not _has_time(loop, loss_seconds(loop, num_steps)):
+            break
         trial, reference = _loss_trials(loop, candidate, num_steps)
         if trial.measurement is None or reference.measurement is None:
             failed = trial if trial.measurement is None else reference
@@ -97,14 +99,18 @@ def _check_loss(loop: Loop, candidate: Candidate) -> LossCheck | None:
     return check
 
 
+def _has_time(loop: Loop, seconds: float) -> bool:
+    """Whether so much can be spent and the final trial still run."""
+    return loop.spending.left_seconds() > loop.final_seconds() + seconds
+
+
 def _first_gradient(trial: Trial | None) -> GradientSketch | None:
     return trial.measurement.first_gradient if trial is not None and trial.measurement is not None else None
 
 
 def _with_exact_gradients(loop: Loop, candidate: Candidate, check: LossCheck) -> LossCheck:
     """Chance has a part in the first gradients, as by dropout: both are taken again without, if there is time."""
-    has_time = loop.spending.left_seconds() > loop.final_seconds() + 2 * loop.trial_seconds()
-    if not has_time or not loop.has_trials_left(3):
+    if not _has_time(loop, 2 * loop.trial_seconds()) or not loop.has_trials_left(3):
         return check
     pair = [_without_dropout(loop, one) for one in (candidate, _loss_reference(loop, candidate))]
     exact = compare_gradients(*map(_first_gradient, pair))
@@ -119,14 +125,17 @@ def _without_dropout(loop: Loop, candidate: Candidate) -> Trial:
 
 
 def _loss_trials(loop: Loop, candidate: Candidate, num_steps: int) -> tuple[Trial, Trial]:
-    """Two trials on the same data from the first step on: the longest of a heat, if long enough; else of their own."""
+    """Two trials on the same data from the first step on: the longest of a heat, if long enough; else of their own.
+
+    Where there is no time for their own, a heat is enough that has at least as many steps as can tell anything.
+    """
     own = _loss_reference(loop, candidate)
-    pairs = [(_common_steps(*pair), *pair) for pair in pairs_of(loop.study, candidate, own)]
-    longest = max(pairs, key=lambda found: found[0], default=None)
-    if longest is not None and longest[0] >= num_steps:
-        return longest[1], longest[2]
-    steps = max(num_steps, LOSS_STEPS)
-    return _once(loop, candidate, Purpose.LOSS, steps), _once(loop, own, Purpose.LOSS, steps)
+    longest = max(pairs_of(loop.study, candidate, own), key=lambda pair: _common_steps(*pair), default=None)
+    if longest is not None:
+        has_time = _has_time(loop, loss_seconds(loop, num_steps))
+        if _common_steps(*longest) >= (num_steps if has_time else min(num_steps, SAME_MATH_STEPS)):
+            return longest
+    return _once(loop, candidate, Purpose.LOSS, num_steps), _once(loop, own, Purpose.LOSS, num_steps)
 
 
 def _common_steps(one: Trial, other: Trial) -> int:

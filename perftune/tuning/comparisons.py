@@ -48,6 +48,12 @@ def compare(study: Study, candidate: Candidate, reference: Candidate, among: int
     )
 
 
+def chance_better(study: Study, candidate: Candidate, reference: Candidate) -> float | None:
+    """How likely the candidate is to be better than the reference at all; None where they never met."""
+    found = compare_in_heats(heats(study), candidate.key, reference.key, process_spread=process_spread(study))
+    return None if found is None else found.chance_above(0.0)
+
+
 def line_effect(study: Study, candidate: Candidate, twin: Candidate) -> tuple[Interval | None, int | None]:
     """What one line does: speed with it over without it, where both were in a heat; and bytes that it adds."""
     compared = compare(study, candidate, twin)

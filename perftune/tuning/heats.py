@@ -21,7 +21,7 @@ def heats(study: Study, purposes: Sequence[Purpose] = PAIRED) -> list[Heat]:
     """Every heat of a study, in order. A contender that failed is not in its heat."""
     found: dict[int, dict[str, list[float | None]]] = {}
     for number, trial in _numbered(study, purposes):
-        rounds = _rounds(trial, study.probe.objective)
+        rounds = goodness_by_round(trial, study.probe.objective)
         if rounds:
             found.setdefault(number, {})[trial.candidate.key] = rounds
     return [found[number] for number in sorted(found)]
@@ -54,7 +54,8 @@ def _numbered(study: Study, purposes: Sequence[Purpose]) -> list[tuple[int, Tria
     return numbered
 
 
-def _rounds(trial: Trial, objective: Objective) -> list[float | None]:
+def goodness_by_round(trial: Trial, objective: Objective) -> list[float | None]:
+    """How good a trial of a heat was, as a logarithm; None where it had no turn. A trial by itself is one round."""
     measurement = trial.measurement
     assert measurement is not None
     if objective is Objective.PEAK_MEMORY:

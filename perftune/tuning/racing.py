@@ -15,6 +15,7 @@ from perftune.search import contenders
 from perftune.tuning.beside import fit_beside
 from perftune.tuning.heats import heats, process_spread
 from perftune.tuning.loop import Loop
+from perftune.tuning.loss_steps import SAME_MATH_STEPS, kept_seconds
 
 RACE_SHARE = 0.7
 """Part of the time before the checks that the first three heats of the race are planned to take; lines come after."""
@@ -33,7 +34,7 @@ MOST_CONTENDERS = 4
 
 def seconds_before_checks(loop: Loop) -> float:
     """What may still be spent on heats."""
-    return loop.spending.left_seconds() - loop.final_seconds()
+    return loop.spending.left_seconds() - loop.final_seconds() - kept_seconds(loop)
 
 
 def field_of_race(loop: Loop) -> list[Candidate]:
@@ -125,7 +126,8 @@ def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, wanted_se
     Returns:
         Whether it was run.
     """
-    num_rounds = _num_rounds(loop, field, wanted_seconds, seconds_before_checks(loop))
+    most_seconds, begun = seconds_before_checks(loop), loop.spending.spent_seconds
+    num_rounds = _num_rounds(loop, field, wanted_seconds, most_seconds)
     if not num_rounds or not loop.has_trials_left(len(field), TRIALS_SHARE[purpose]):
         return False
     if not fit_beside(loop.study, field):
@@ -133,7 +135,7 @@ def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, wanted_se
         return True
 
     def goes_on(rounds: Sequence[Round]) -> list[int]:
-        return list(rounds[-1]) if seconds_before_checks(loop) > 0 else []
+        return list(rounds[-1]) if loop.spending.spent_seconds - begun < most_seconds else []
 
     is_proved = any(trial.heat is not None for trial in loop.study.of(field[0]))
     plan = TurnPlan(
@@ -146,7 +148,9 @@ def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, wanted_se
 def _num_rounds(loop: Loop, field: Sequence[Candidate], wanted_seconds: float, most_seconds: float) -> int:
     """As many as fit into the wanted seconds, at least a few; 0 where not even one fits into what there is."""
     start, each = heat_seconds(loop, field, 0), heat_seconds(loop, field, 1) - heat_seconds(loop, field, 0)
-    number = min(MOST_ROUNDS, max(LEAST_ROUNDS, int((wanted_seconds - start) / each)))
+    is_first = not any(trial.heat is not None for trial in loop.study.trials)
+    least = SAME_MATH_STEPS - WARMUP_STEPS if is_first else LEAST_ROUNDS  # then it also tells the loss
+    number = min(MOST_ROUNDS, max(least, int((wanted_seconds - start) / each)))
     return max(0, min(number, int((most_seconds - start) / each)))
 
 
