@@ -54,7 +54,7 @@ def test_another_micro_batch_is_told_by_ten_steps_and_other_rounding_by_24(study
 def test_loss_trials_cost_their_starts_and_their_steps(study: Study) -> None:
     loop = loop_of(searched_only(study))
     walls = {}
-    for candidate in (study.space.base, best(study)):
+    for candidate in (study.space.base, best(loop.study)):
         trial = [t for t in loop.study.of(candidate) if t.purpose is Purpose.SEARCH and t.measurement][-1]
         assert trial.measurement is not None
         steps = sorted(trial.measurement.steps.step_seconds)
@@ -64,7 +64,7 @@ def test_loss_trials_cost_their_starts_and_their_steps(study: Study) -> None:
 
 def test_before_the_race_the_time_for_the_leaders_loss_is_kept(study: Study) -> None:
     loop = loop_of(searched_only(study))
-    assert kept_seconds(loop) == pytest.approx(loss_seconds(loop, loss_steps(best(study), study.space.base)))
+    assert kept_seconds(loop) == pytest.approx(loss_seconds(loop, loss_steps(best(loop.study), study.space.base)))
     assert kept_seconds(loop_of(searched_only(study), minutes=0.1)) == pytest.approx(KEPT_SHARE * 6)
 
 
