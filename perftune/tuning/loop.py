@@ -38,6 +38,7 @@ class Loop:
         self.rejected: list[Rejection] = []
         self.strategy, self.observer, self.spending = strategy, observer, spending
         self._directory, self._runner = directory, runner
+        self._leader: tuple[tuple[Trial, ...], Candidate | None] | None = None
 
     def has_trials_left(self, number: int = 1, share: float = 1.0) -> bool:
         """Whether so many more trials are within this part of the budget."""
@@ -54,7 +55,10 @@ class Loop:
 
     def leader(self) -> Candidate | None:
         """The best so far by the search's own models; None while nothing has completed."""
-        return leader(self.study.space, self.study.trials, self.study.probe.objective)
+        if self._leader is None or self._leader[0] is not self.study.trials:
+            found = leader(self.study.space, self.study.trials, self.study.probe.objective)
+            self._leader = (self.study.trials, found)  # fitting the models takes a good part of a second
+        return self._leader[1]
 
     def run(
         self,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from threadpoolctl import threadpool_info
 
 from perftune.devices import host
 from perftune.errors import NoCandidateError, StudyMismatchError, WorkloadError
@@ -380,3 +381,13 @@ def test_the_observer_is_told_of_everything_in_order(tmp_path: Path) -> None:
     assert [phase for phase in told if phase != "simplify"] == [
         "survey", "search", "race", "explain", "verify", "evaluation", "done"
     ]  # fmt: skip
+
+
+def test_while_a_study_runs_the_models_compute_on_one_thread(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def look(_: TrialRequest) -> None:
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+    run(tmp_path, ScriptedRunner(fault=look))
+    assert set(seen) == {1}

@@ -1,0 +1,207 @@
+"""Who races, for how long a heat, and when the race is over."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from perftune.errors import NoCandidateError
+from perftune.records.candidate import MICRO_BATCH, PRECISION, Candidate
+from perftune.records.probe import Budget
+from perftune.records.study import Study
+from perftune.records.trial import Outcome, Purpose
+from perftune.search import ModelSearch
+from perftune.tuning import SilentObserver, racing
+from perftune.tuning.loop import Loop
+from perftune.tuning.racing import (
+    field_of_race,
+    heat_seconds,
+    race,
+    reference,
+    run_heat,
+    seconds_before_checks,
+    verdict,
+)
+from perftune.tuning.spending import Spending
+from tests.tuning.made import empty_study, failed, heat, trial, with_trials
+from tests.tuning.scripted import FakeClock, Physics, ScriptedRunner
+
+STUDY = empty_study()
+BASE = STUDY.space.base
+LARGE = BASE.replace(**{MICRO_BATCH: 32})
+BF16 = BASE.replace(**{PRECISION: "bf16"})
+BOTH = LARGE.replace(**{PRECISION: "bf16"})
+
+
+def searched(*seconds: tuple[Candidate, float], study: Study = STUDY) -> Study:
+    """The search has run these."""
+    trials = [
+        trial(1 + n, one, (step,) * 4, purpose=Purpose.SEARCH, first_gradient=None)
+        for n, (one, step) in enumerate(seconds)
+    ]
+    return with_trials(study, *trials)
+
+
+def loop_of(study: Study, tmp_path: Path, minutes: float = 15, trials: int = 100, **physics: float) -> Loop:
+    clock = FakeClock()
+    runner = ScriptedRunner(Physics(**physics), clock=clock)  # type: ignore[arg-type]  # floats are all that is given
+    spending = Spending(Budget(trials=trials, minutes=minutes), clock=clock)
+    probe = study.probe.model_copy(update={"budget": spending.budget})
+    study = study.model_copy(update={"probe": probe})
+    return Loop(study, tmp_path, runner, ModelSearch(), SilentObserver(), spending)
+
+
+def raced(study: Study) -> list[Sequence[str]]:
+    """Who ran in each heat."""
+    numbers = dict.fromkeys(t.heat for t in study.trials if t.purpose is Purpose.RACE)
+    return [[t.candidate.key for t in study.trials if t.heat == number] for number in numbers]
+
+
+def test_the_users_own_races_last_and_with_everyone() -> None:
+    field = field_of_race(loop_of(searched((BASE, 2.0), (BOTH, 1.0), (LARGE, 1.02)), Path()))
+    assert field[0] == BOTH
+    assert field[-1] == BASE
+
+
+def test_the_fewer_minutes_the_fewer_race(tmp_path: Path) -> None:
+    medium, small = (BASE.replace(**{MICRO_BATCH: size}) for size in (16, 4))
+    study = searched((BASE, 2.0), (LARGE, 1.0), (medium, 1.01), (small, 1.02))
+    assert len(field_of_race(loop_of(study, tmp_path))) == 4
+    some = loop_of(study, tmp_path)
+    per_heat = heat_seconds(some, [LARGE, medium, small, BASE], racing.LEAST_ROUNDS)
+    before = racing.HEATS_TO_TELL * per_heat / racing.RACE_SHARE
+    kept = some.spending.left_seconds() - seconds_before_checks(some)
+    enough, short = ((before + kept + extra) / 60 for extra in (+2.0, -2.0))
+    assert len(field_of_race(loop_of(study, tmp_path, minutes=enough))) == 4
+    assert len(field_of_race(loop_of(study, tmp_path, minutes=short))) == 3
+    assert len(field_of_race(loop_of(study, tmp_path, minutes=0.5))) == 2, "the best guess races in any case"
+
+
+def test_without_anything_that_completed_there_is_no_race(tmp_path: Path) -> None:
+    study = with_trials(STUDY, failed(1, BASE, purpose=Purpose.SEARCH))
+    with pytest.raises(NoCandidateError, match=r"within 10% of headroom.*can't allocate memory\. Raise target.memory"):
+        field_of_race(loop_of(study, tmp_path))
+
+
+def test_the_reference_is_the_users_own_or_the_best_guess() -> None:
+    assert reference(STUDY, [BOTH, LARGE, BASE]) == BASE
+    assert reference(STUDY, [BOTH, LARGE]) == BOTH
+
+
+def test_before_the_checks_there_is_what_is_left_less_the_final_trial_and_the_loss(tmp_path: Path) -> None:
+    study = searched((BASE, 2.0), (LARGE, 1.0))
+    loop = loop_of(study, tmp_path, minutes=10)
+    final = 1.5 * (10.0 + 6.0) / 2
+    loss = 2 * 2.0 + 10 * (2.0 + 1.0)
+    assert seconds_before_checks(loop) == pytest.approx(600 - final - loss)
+
+
+def test_a_heat_takes_starts_warm_up_and_rounds_of_everyone(tmp_path: Path) -> None:
+    loop = loop_of(searched((BASE, 2.0), (BOTH, 1.5), (LARGE, 4.0)), tmp_path)
+    assert heat_seconds(loop, [BASE, BOTH, LARGE], 0) == pytest.approx(3 * (2.0 + 2 * 2.0))
+    assert heat_seconds(loop, [BASE, BOTH, LARGE], 5) == pytest.approx(3 * (2.0 + (2 + 5) * 2.0))
+    assert heat_seconds(loop, [BF16], 1) == pytest.approx(2.0 + 3 * 2.0), "of who never ran the others' median"
+
+
+def test_a_turn_takes_a_slice_where_steps_are_shorter(tmp_path: Path) -> None:
+    loop = loop_of(searched((BASE, 0.1), (BOTH, 0.1)), tmp_path)
+    assert heat_seconds(loop, [BASE, BOTH], 5) == pytest.approx(2 * (2.0 + 2 * 0.1 + 5 * 1.0))
+    short = loop_of(searched((BASE, 0.1), (BOTH, 0.1)), tmp_path, minutes=2)
+    assert heat_seconds(short, [BASE, BOTH], 5) == pytest.approx(2 * (2.0 + 2 * 0.1 + 5 * 0.004 * 120))
+
+
+def steps_of_heat(loop: Loop, wanted_seconds: float) -> int:
+    """How many rounds a heat of the user's own and another has."""
+    assert run_heat(loop, [LARGE, BASE], Purpose.RACE, wanted_seconds)
+    measurement = loop.study.trials[-1].measurement
+    assert measurement is not None
+    return len(measurement.slices)
+
+
+def test_a_heat_has_as_many_rounds_as_the_wanted_time_has_room_for(tmp_path: Path) -> None:
+    study = with_trials(searched((BASE, 1.0), (LARGE, 1.0)), *heat(11, (LARGE, (1.0,) * 3), (BASE, (1.0,) * 3)))
+    start = heat_seconds(loop_of(study, tmp_path), [LARGE, BASE], 0)
+    assert steps_of_heat(loop_of(study, tmp_path), start + 2 * 7.5) == 7
+    assert steps_of_heat(loop_of(study, tmp_path), start) == racing.LEAST_ROUNDS == 4
+    assert steps_of_heat(loop_of(study, tmp_path), 1000.0) == racing.MOST_ROUNDS == 10
+
+
+def test_the_first_heat_is_long_enough_to_tell_the_loss_too(tmp_path: Path) -> None:
+    assert steps_of_heat(loop_of(searched((BASE, 1.0), (LARGE, 1.0)), tmp_path), 0.0) == 8
+
+
+def test_there_is_no_heat_without_the_time_for_a_round_or_the_trials(tmp_path: Path) -> None:
+    study = with_trials(searched((BASE, 1.0), (LARGE, 1.0)), *heat(11, (LARGE, (1.0,) * 10), (BASE, (1.0,) * 10)))
+    left = loop_of(study, tmp_path)
+    needed = heat_seconds(left, [LARGE, BASE], 1) + left.spending.left_seconds() - seconds_before_checks(left)
+    assert not run_heat(loop_of(study, tmp_path, minutes=(needed - 0.1) / 60), [LARGE, BASE], Purpose.RACE, 100.0)
+    assert run_heat(loop_of(study, tmp_path, minutes=(needed + 0.1) / 60), [LARGE, BASE], Purpose.RACE, 100.0)
+    # 4 trials are in the study and 2 more would be run: 70 % of the budget is for the race, 90 % for lines too.
+    assert not run_heat(loop_of(study, tmp_path, trials=8), [LARGE, BASE], Purpose.RACE, 100.0)
+    assert run_heat(loop_of(study, tmp_path, trials=8), [LARGE, BASE], Purpose.ABLATION, 100.0)
+    assert run_heat(loop_of(study, tmp_path, trials=9), [LARGE, BASE], Purpose.RACE, 100.0)
+
+
+def test_a_clear_race_is_over_after_two_heats(tmp_path: Path) -> None:
+    loop = loop_of(searched((BASE, 2.0), (BOTH, 1.0)), tmp_path)
+    assert race(loop) == [BOTH, BASE]
+    assert raced(loop.study) == [[BOTH.key, BASE.key]] * racing.LEAST_HEATS
+    said = verdict(loop.study, [BOTH, BASE])
+    assert said is not None
+    assert said.best == BOTH.key
+
+
+def test_alike_contenders_race_until_it_is_known_that_nothing_is_to_be_had_or_the_heats_are_over(
+    tmp_path: Path,
+) -> None:
+    alike = {"bf16_factor": 1.0, "process_noise": 0.03}
+    loop = loop_of(searched((BASE, 1.0), (BF16, 1.0)), tmp_path, minutes=60, **alike)
+    race(loop)
+    assert racing.LEAST_HEATS <= len(raced(loop.study)) <= racing.MOST_HEATS == 8
+
+
+def test_a_contender_that_fails_in_a_heat_is_in_no_other(tmp_path: Path) -> None:
+    study = with_trials(
+        searched((BASE, 2.0), (BOTH, 1.0), (BF16, 1.0)),
+        *heat(4, (BOTH, (1.0,) * 3), (BASE, (2.0,) * 3)),
+        failed(6, BF16, heat=4),
+    )
+    loop = loop_of(study, tmp_path)
+    race(loop)
+    assert all(BF16.key not in keys for keys in raced(loop.study)[1:])
+
+
+def test_who_is_alone_does_not_race(tmp_path: Path) -> None:
+    loop = loop_of(searched((BASE, 1.0)), tmp_path)
+    assert race(loop) == [BASE]
+    assert raced(loop.study) == []
+    assert verdict(loop.study, [BASE]) is None
+
+
+def test_the_verdict_is_of_who_met_the_reference(tmp_path: Path) -> None:
+    study = with_trials(STUDY, *heat(1, (BF16, (1.0,) * 3), (LARGE, (2.0,) * 3)))
+    assert verdict(study, [BF16, LARGE, BASE]) is None
+    met = with_trials(study, *heat(3, (LARGE, (1.0,) * 3), (BASE, (1.5,) * 3)))
+    said = verdict(met, [BF16, LARGE, BASE])
+    assert said is not None
+    assert said.best == LARGE.key, "who did not run beside the user's own is not judged"
+
+
+def test_what_does_not_fit_side_by_side_runs_one_after_the_other_and_who_is_first_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(racing, "fit_beside", lambda *_: False)
+    loop = loop_of(searched((BASE, 2.0), (BOTH, 1.0)), tmp_path)
+    for _ in range(2):
+        assert run_heat(loop, [BOTH, BASE], Purpose.RACE, 100.0)
+    assert raced(loop.study) == [[BOTH.key, BASE.key], [BASE.key, BOTH.key]]
+    assert all(
+        t.outcome is Outcome.COMPLETED and not t.measurement.slices for t in loop.study.trials[2:] if t.measurement
+    )
+
+
+def test_the_worst_batch_runs_once_beside_others_and_not_again(tmp_path: Path) -> None:
+    loop = loop_of(searched((BASE, 2.0), (BOTH, 1.0)), tmp_path)
+    race(loop)
+    ran = [t.measurement.worst_batch_ran for t in loop.study.trials if t.heat is not None and t.measurement]
+    assert ran == [True, True, False, False]
