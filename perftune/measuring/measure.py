@@ -206,7 +206,7 @@ def measure(
     phases.end()
     return Measurement(
         steps=meter.steps(),
-        num_warmup_steps=_num_warmup_steps(request, meter),
+        num_warmup_steps=_num_warmup_steps(request, session),
         memory=phases.memory(),
         evaluation=evaluation,
         evaluations=evaluations,
@@ -219,11 +219,12 @@ def measure(
         first_gradient=first_gradient.sketch,
         stopped_because=session.stopped_because or "training_ended",
         slices=tuple(turns.slices) if turns is not None else (),
+        stretches=session.stretches,
     )
 
 
-def _num_warmup_steps(request: TrialRequest, meter: StepMeter) -> int:
+def _num_warmup_steps(request: TrialRequest, session: Session) -> int:
     """In a heat what it says, or slices would not be whole; else what is seen."""
     if request.turns is not None:
-        return min(request.turns.warmup_steps, len(meter.step_seconds))
-    return num_warmup_steps(meter.step_seconds)
+        return min(request.turns.warmup_steps, len(session.meter.step_seconds))
+    return num_warmup_steps(session.undisturbed_seconds())

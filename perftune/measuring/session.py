@@ -9,8 +9,9 @@ from typing import Any
 from perftune.measuring.collective import SumOverProcesses, alone
 from perftune.measuring.meter import StepMeter
 from perftune.measuring.stopping import CANNOT_WIN, HEAT_ENDED, stop_reason
+from perftune.measuring.stretches import Stretches
 from perftune.measuring.turns import Turns
-from perftune.records.trial import TrialRequest
+from perftune.records.trial import Slice, TrialRequest
 from perftune.workloads.entry import DivergedError, GaveUpError
 from perftune.workloads.worst_batch import WorstBatch
 
@@ -53,7 +54,18 @@ class Session:
         self.worst_batch_ran = False
         self._request, self._on_step, self._on_worst_batch = request, on_step, on_worst_batch
         self._worst_batch, self._turns, self._total, self._clock = worst_batch, turns, total, clock
+        self._stretches = Stretches() if turns is None else None
         self._begun = clock() if request.requested_monotonic_seconds is None else request.requested_monotonic_seconds
+
+    @property
+    def stretches(self) -> tuple[Slice, ...]:
+        """Of a trial that runs by itself, with what disturbed them."""
+        return tuple(self._stretches.closed) if self._stretches is not None else ()
+
+    def undisturbed_seconds(self) -> list[float]:
+        """Of every step so far, less what disturbed it; in a heat as they are."""
+        seconds = self.meter.step_seconds
+        return seconds if self._stretches is None else self._stretches.undisturbed(seconds)
 
     def worst_batches(self, num_batches: int) -> list[Any]:
         """One optimizer step of nothing but the heaviest micro-batch."""
@@ -67,13 +79,16 @@ class Session:
             GaveUpError: it is the first step, which has taken too long already.
         """
         most_seconds = self._request.stop.give_up_first_step_seconds
-        if most_seconds is not None and not self.meter.step_seconds:
-            self._check_first_step(most_seconds)
+        if self._stretches is not None and not self.meter.step_seconds:
+            if not self.meter.progress()[1]:
+                self._stretches.begin()
+            elif most_seconds is not None:
+                self._check_first_step(self._stretches, most_seconds)
         self.meter.micro_step_begins()
 
-    def _check_first_step(self, most_seconds: float) -> None:
+    def _check_first_step(self, stretches: Stretches, most_seconds: float) -> None:
         seconds, num_done, num_batches = self.meter.progress()
-        if seconds > most_seconds:
+        if seconds > most_seconds and (seconds := stretches.undisturbed_so_far(seconds)) > most_seconds:
             raise GaveUpError(
                 f"given up in the first optimizer step: {seconds:.1f} s had passed after {num_done} of {num_batches} "
                 f"micro-batches, and with more than {most_seconds:.1f} s it cannot win",
@@ -109,8 +124,10 @@ class Session:
     def _reason(self, seconds: list[float]) -> str | None:
         if self._turns is not None:
             return None if self._turns.goes_on(seconds) else HEAT_ENDED
-        elapsed = self._clock() - self._begun
-        return self._agree(stop_reason(self._request.stop, seconds, self._request.exact_steps, elapsed))
+        assert self._stretches is not None
+        self._stretches.step_ended(seconds)
+        rule, exact_steps, elapsed = self._request.stop, self._request.exact_steps, self._clock() - self._begun
+        return self._agree(stop_reason(rule, seconds, exact_steps, elapsed, self.undisturbed_seconds()))
 
     def _agree(self, reason: str | None) -> str | None:
         """All processes stop in the same step: the one that stops first decides."""

@@ -9,7 +9,11 @@ CANNOT_WIN, HEAT_ENDED = "cannot_win", "heat_ended"
 
 
 def stop_reason(
-    rule: StopRule, step_seconds: Sequence[float], exact_steps: int | None = None, elapsed_seconds: float = 0.0
+    rule: StopRule,
+    step_seconds: Sequence[float],
+    exact_steps: int | None = None,
+    elapsed_seconds: float = 0.0,
+    undisturbed_seconds: Sequence[float] | None = None,
 ) -> str | None:
     """Why the trial has seen enough after these steps; None to go on.
 
@@ -18,25 +22,24 @@ def stop_reason(
         step_seconds: every measured optimizer step so far, warm-up included.
         exact_steps: when given, the only thing that counts beside the bounds of the trial as a whole.
         elapsed_seconds: since the trial was asked for.
+        undisturbed_seconds: the steps without what disturbed them, which says how fast the candidate is; None: nothing
+            has.
     """
-    return _out_of_bounds(rule, step_seconds, elapsed_seconds) or _seen_enough(rule, step_seconds, exact_steps)
-
-
-def _out_of_bounds(rule: StopRule, step_seconds: Sequence[float], elapsed_seconds: float) -> str | None:
     if not step_seconds:
         return None
-    if rule.give_up_first_step_seconds is not None and step_seconds[0] > rule.give_up_first_step_seconds:
+    quiet = step_seconds if undisturbed_seconds is None else undisturbed_seconds
+    if rule.give_up_first_step_seconds is not None and quiet[0] > rule.give_up_first_step_seconds:
         return CANNOT_WIN
     if rule.max_wall_seconds is not None and elapsed_seconds + step_seconds[-1] > rule.max_wall_seconds:
         return "max_wall_seconds"
-    return None
-
-
-def _seen_enough(rule: StopRule, step_seconds: Sequence[float], exact_steps: int | None) -> str | None:
-    num_steps = len(step_seconds)
     if exact_steps is not None:
-        return "exact_steps" if num_steps >= exact_steps else None
-    steady = step_seconds[num_warmup_steps(step_seconds) :]
+        return "exact_steps" if len(step_seconds) >= exact_steps else None
+    return _seen_enough(rule, step_seconds, quiet)
+
+
+def _seen_enough(rule: StopRule, step_seconds: Sequence[float], quiet: Sequence[float]) -> str | None:
+    num_steps = len(step_seconds)
+    steady = quiet[num_warmup_steps(quiet) :]
     if len(steady) < rule.min_steps:
         return "max_steps" if num_steps >= rule.max_steps else None
     value, low, high = median_interval(steady)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from perftune.records.base import Record
-from perftune.records.trial import Slice, Trial
+from perftune.records.trial import Measurement, Slice, Trial
 
 
 class TurnTaken(Record):
@@ -64,3 +64,27 @@ def undisturbed_seconds(part: Slice, step_seconds: Sequence[float]) -> float:
         return wall
     share = min(1.0, part.run_queue_seconds / (part.num_threads * wall))
     return wall * max(LEAST_SHARE, (1.0 - share) ** part.num_threads)
+
+
+def undisturbed_steps(parts: Sequence[Slice], step_seconds: Sequence[float]) -> list[float]:
+    """Seconds of steps, each less what its slice was disturbed by; a step that is in none stays as it is."""
+    found = list(step_seconds)
+    for part in parts:
+        steps = slice(part.first_step, part.first_step + part.num_steps)
+        share = undisturbed_seconds(part, step_seconds[steps]) / (sum(step_seconds[steps]) or 1.0)
+        found[steps] = [seconds * share for seconds in step_seconds[steps]]
+    return found
+
+
+def undisturbed(measurement: Measurement) -> Measurement:
+    """The measurement as it would have been if the threads of its steps had never waited for a core."""
+    parts, steps = (*measurement.slices, *measurement.stretches), measurement.steps
+    shares = [
+        quiet / (busy or 1.0)
+        for quiet, busy in zip(undisturbed_steps(parts, steps.step_seconds), steps.step_seconds, strict=True)
+    ]
+    times = [name for name in type(steps).model_fields if name.endswith("_seconds")]
+    quiet_times = {
+        name: tuple(s * share for s, share in zip(getattr(steps, name), shares, strict=True)) for name in times
+    }
+    return measurement.model_copy(update={"steps": steps.model_copy(update=quiet_times)})

@@ -224,6 +224,8 @@ class Measurement(Record):
     ``heat_ended`` or ``training_ended``."""
     slices: tuple[Slice, ...] = ()
     """Of a trial that ran in turns; the steps before the first are its warm-up."""
+    stretches: tuple[Slice, ...] = ()
+    """Of a trial that ran by itself: its steps, a few at a time, with what disturbed them."""
 
 
 class Failure(Record):

@@ -8,6 +8,7 @@ import numpy as np
 
 from perftune.records.base import Setting
 from perftune.records.candidate import OPTIMIZER, WORKERS, Candidate, Space
+from perftune.records.heat import undisturbed
 from perftune.records.probe import Objective
 from perftune.records.summary import score, step_interval
 from perftune.records.trial import Trial
@@ -152,4 +153,4 @@ def give_up_step_seconds(best: Trial | None, objective: Objective) -> float | No
     """Seconds per optimizer step above which a trial may stop early, given the best so far; None: never."""
     if best is None or best.measurement is None or objective is Objective.PEAK_MEMORY:
         return None
-    return GIVE_UP * step_interval(best.measurement).value
+    return GIVE_UP * step_interval(undisturbed(best.measurement)).value

@@ -7,6 +7,7 @@ from statistics import median
 
 import numpy as np
 
+from perftune.records.heat import undisturbed
 from perftune.records.probe import Objective
 from perftune.records.summary import score, steady, step_interval, step_speedup
 from perftune.records.trial import Steps, Trial
@@ -55,6 +56,8 @@ def observe(encoding: Encoding, trials: Sequence[Trial], objective: Objective) -
         row = encoding.number(trial.candidate)
         if trial.measurement is None or row is None:
             continue
+        trial = trial.model_copy(update={"measurement": undisturbed(trial.measurement)})
+        assert trial.measurement is not None
         reference = reference or trial
         steps = steady(trial.measurement)
         log_parts = math.log(_total_seconds(trial, reference, objective, same_data)) + _log_shares(steps)

@@ -44,6 +44,8 @@ def verify(loop: Loop, ranking: Sequence[Candidate]) -> Verified | None:
                 check = _check_loss(loop, candidate)
                 if check is None or not check.passed:
                     continue
+            elif loop.spending.left_seconds() < loop.final_seconds():
+                return Verified(candidate, None, None)  # they run as the user knows them, and the time is over
             final = _once(loop, candidate, Purpose.FINAL)
             over = [final] if final.measurement is None else _over_headroom(loop, candidate)
         if not over:

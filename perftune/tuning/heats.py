@@ -7,7 +7,7 @@ from statistics import median
 from perftune.decisions import PEAK_SPREAD, PROCESS_SPREAD
 from perftune.heats import Heat
 from perftune.records.candidate import Candidate
-from perftune.records.heat import undisturbed_seconds
+from perftune.records.heat import undisturbed, undisturbed_seconds
 from perftune.records.probe import Objective
 from perftune.records.study import Study
 from perftune.records.summary import steady
@@ -61,7 +61,7 @@ def goodness_by_round(trial: Trial, objective: Objective) -> list[float | None]:
     if objective is Objective.PEAK_MEMORY:
         return [-math.log(measurement.memory.peak_bytes)]
     if not measurement.slices:
-        steps = steady(measurement)
+        steps = steady(undisturbed(measurement))
         work = steps.num_tokens if objective is Objective.TOKENS_PER_SECOND else steps.num_samples
         return [math.log(median(work) / median(steps.step_seconds))]
     last = max(one.round for one in measurement.slices)

@@ -33,8 +33,9 @@ MOST_CONTENDERS = 4
 
 
 def seconds_before_checks(loop: Loop) -> float:
-    """What may still be spent on heats."""
-    return loop.spending.left_seconds() - loop.final_seconds() - kept_seconds(loop)
+    """What may still be spent on heats: without the first of them there is no answer whose loss would matter."""
+    kept = kept_seconds(loop) if _num_heats(loop.study) >= LEAST_HEATS else 0.0
+    return loop.spending.left_seconds() - loop.final_seconds() - kept
 
 
 def field_of_race(loop: Loop) -> list[Candidate]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from perftune.devices.cuda_allocator import allocator_environment
 from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, WORKERS, Candidate
+from perftune.records.heat import undisturbed
 from perftune.records.probe import Objective, ProbeSpec
 from perftune.records.study import Study
 from perftune.records.trial import Purpose, StopRule, Trial, TrialRequest
@@ -83,7 +84,8 @@ def stop_rule(study: Study, purpose: Purpose, best: Trial | None, bound: float) 
     if purpose is Purpose.SEARCH and best is not None and best.measurement is not None:
         update["give_up_step_seconds"] = give_up_step_seconds(best, study.probe.objective)
         if study.probe.objective is not Objective.PEAK_MEMORY:
-            update["give_up_first_step_seconds"] = SLOWEST_FIRST_STEP * best.measurement.steps.step_seconds[0]
+            first_step = undisturbed(best.measurement).steps.step_seconds[0]
+            update["give_up_first_step_seconds"] = SLOWEST_FIRST_STEP * first_step
     return rule.model_copy(update=update)
 
 

@@ -49,3 +49,12 @@ def test_the_bound_of_the_whole_trial_counts_in_any_case(exact_steps: int | None
     assert stop_reason(rule, [], exact_steps, elapsed_seconds=40.0) is None
     assert stop_reason(rule, [1.0, 2.0], exact_steps, elapsed_seconds=28.0) is None
     assert stop_reason(rule, [1.0, 2.0], exact_steps, elapsed_seconds=28.5) == "max_wall_seconds"
+
+
+def test_a_disturbed_candidate_is_judged_by_what_it_would_have_taken() -> None:
+    rule = RULE.model_copy(update={"give_up_first_step_seconds": 5.0, "give_up_step_seconds": 2.0})
+    assert stop_reason(rule, [9.0], undisturbed_seconds=[4.0]) is None
+    assert stop_reason(rule, [9.0], undisturbed_seconds=[5.5]) == "cannot_win"
+    busy, quiet = [9.0, 3.0, 4.0, 3.0, 5.0], [4.0, 1.0, 1.0, 1.0, 1.0]
+    assert stop_reason(rule, busy) == "cannot_win"
+    assert stop_reason(rule, busy, undisturbed_seconds=quiet) == "interval"

@@ -4,8 +4,14 @@ import math
 
 import pytest
 
-from perftune.records.heat import rounds_of, undisturbed_seconds
-from perftune.records.trial import Slice
+from perftune.records.heat import rounds_of, undisturbed, undisturbed_seconds
+from perftune.records.probe import Objective
+from perftune.records.trial import Purpose, Slice
+from perftune.search.encoding import Encoding
+from perftune.search.observations import observe
+from tests.tuning.made import empty_study, trial, with_trials
+
+STUDY = empty_study()
 
 
 def part(run_queue_seconds: float | None, num_threads: int) -> Slice:
@@ -47,3 +53,28 @@ def test_a_slice_without_threads_or_time_is_no_error() -> None:
 
 def test_no_trials_have_no_rounds() -> None:
     assert rounds_of([]) == []
+
+
+def test_a_measurement_without_what_disturbed_it_keeps_the_shares_of_its_parts() -> None:
+    part = Slice(
+        round=0, first_step=1, num_steps=2, begun_monotonic_seconds=0.0, run_queue_seconds=1.0, num_threads=1
+    )  # fmt: skip
+    study = with_trials(STUDY, trial(1, STUDY.space.base, (1.0, 2.0, 2.0), purpose=Purpose.SEARCH, stretches=(part,)))
+    measured = study.trials[0].measurement
+    assert measured is not None
+    quiet = undisturbed(measured).steps
+    assert quiet.step_seconds == pytest.approx((1.0, 1.5, 1.5))
+    assert quiet.forward_seconds == pytest.approx((0.4, 0.6, 0.6))
+    assert quiet.num_samples == measured.steps.num_samples
+
+
+def test_the_search_sees_a_disturbed_trial_as_the_same_one_undisturbed() -> None:
+    part = Slice(
+        round=0, first_step=0, num_steps=3, begun_monotonic_seconds=0.0, run_queue_seconds=3.0, num_threads=1
+    )  # fmt: skip
+    space = STUDY.space
+    disturbed = trial(1, space.base, (2.0, 2.0, 2.0), purpose=Purpose.SEARCH, stretches=(part,))
+    quiet = trial(1, space.base, (1.0, 1.0, 1.0), purpose=Purpose.SEARCH)
+    one, other = (observe(Encoding(space), [each], Objective.SAMPLES_PER_SECOND)[0] for each in (disturbed, quiet))
+    assert one.log_total == pytest.approx(other.log_total)
+    assert one.log_parts == pytest.approx(other.log_parts)

@@ -30,3 +30,49 @@ def test_contenders_stay_the_same_while_they_race(space, trial):
     before = contenders(space, trials, SAMPLES)
     raced = [*trials, *(trial(3 + i, c, 5.0 - i, purpose=Purpose.RACE) for i, c in enumerate(before))]
     assert contenders(space, raced, SAMPLES) == before
+
+
+def searched(trial, space, seconds, times=4):
+    """Every size run so many times, in turns, so that it is known well."""
+    sizes = [size for _ in range(times) for size in seconds]
+    return [trial(i, space.base.replace(**{MICRO_BATCH: size}), seconds[size]) for i, size in enumerate(sizes)]
+
+
+def test_the_best_guess_comes_first_and_the_base_races_even_when_it_is_hopeless(space, trial):
+    trials = searched(trial, space, {4: 9.0, 8: 3.0, 16: 1.0, 2: 5.0})
+    assert [one.micro_batch for one in contenders(space, trials, SAMPLES, most=4)] == [16, 4]
+    assert [one.micro_batch for one in contenders(space, trials, SAMPLES, most=1)] == [16, 4]
+
+
+def test_who_is_as_good_as_alike_races_up_to_the_number(space, trial):
+    trials = [trial(i, space.base.replace(**{MICRO_BATCH: s}), 1.0 + i / 1000) for i, s in enumerate((8, 16, 2, 1))]
+    assert [len(contenders(space, trials, SAMPLES, most=most)) for most in (1, 2, 3)] == [1, 2, 3]
+    assert len(contenders(space, trials, SAMPLES)) == 4
+
+
+def test_a_base_that_did_not_complete_is_no_reference(space, trial):
+    larger = space.base.replace(**{MICRO_BATCH: 8})
+    trials = [trial(0, space.base, outcome=Outcome.OUT_OF_MEMORY), trial(1, larger)]
+    assert contenders(space, trials, SAMPLES) == [larger]
+
+
+def test_the_base_races_once_where_it_is_the_best(space, trial):
+    trials = searched(trial, space, {4: 1.0, 8: 5.0})
+    assert contenders(space, trials, SAMPLES) == [space.base]
+    assert leader(space, trials, SAMPLES) == space.base
+
+
+def test_runs_of_the_race_count_for_the_leader_and_not_for_who_races(space, trial):
+    one, other = (space.base.replace(**{MICRO_BATCH: size}) for size in (16, 8))
+    seen = searched(trial, space, {4: 1.3, 8: 1.1, 16: 1.0})
+    raced = [trial(99 + i, c, s, purpose=Purpose.RACE) for i, (c, s) in enumerate([(one, 1.2), (other, 0.9)] * 8)]
+    assert leader(space, seen, SAMPLES) == one
+    assert leader(space, [*seen, *raced], SAMPLES) == other
+    assert contenders(space, [*seen, *raced], SAMPLES)[0] == one
+
+
+def test_who_is_clearly_slower_is_hopeless_and_who_is_a_little_slower_is_not(space, trial):
+    trials = searched(trial, space, {4: 1.5, 8: 1.01, 16: 1.0}, times=2)
+    assert {one.micro_batch for one in contenders(space, trials, SAMPLES)} == {16, 8, 4}
+    trials = searched(trial, space, {4: 1.5, 8: 1.2, 16: 1.0}, times=6)
+    assert [one.micro_batch for one in contenders(space, trials, SAMPLES)] == [16, 4]

@@ -88,12 +88,17 @@ def test_the_reference_is_the_users_own_or_the_best_guess() -> None:
     assert reference(STUDY, [BOTH, LARGE]) == BOTH
 
 
-def test_before_the_checks_there_is_what_is_left_less_the_final_trial_and_the_loss(tmp_path: Path) -> None:
+def test_before_the_checks_there_is_what_is_left_less_the_final_trial_and_after_two_heats_the_loss(
+    tmp_path: Path,
+) -> None:
     study = searched((BASE, 2.0), (LARGE, 1.0))
-    loop = loop_of(study, tmp_path, minutes=10)
     final = 1.5 * (10.0 + 6.0) / 2
     loss = 2 * 2.0 + 10 * (2.0 + 1.0)
-    assert seconds_before_checks(loop) == pytest.approx(600 - final - loss)
+    assert seconds_before_checks(loop_of(study, tmp_path, minutes=10)) == pytest.approx(600 - final)
+    once = with_trials(study, *heat(11, (LARGE, (1.0,) * 3), (BASE, (2.0,) * 3)))
+    assert seconds_before_checks(loop_of(once, tmp_path, minutes=10)) == pytest.approx(600 - final)
+    twice = with_trials(once, *heat(13, (LARGE, (1.0,) * 3), (BASE, (2.0,) * 3)))
+    assert seconds_before_checks(loop_of(twice, tmp_path, minutes=10)) == pytest.approx(600 - final - loss)
 
 
 def test_a_heat_takes_starts_warm_up_and_rounds_of_everyone(tmp_path: Path) -> None:
