@@ -55,7 +55,7 @@ def field_of_race(loop: Loop) -> list[Candidate]:
     base = study.space.base
     others = [candidate for candidate in racers if candidate != base]
     own = [candidate for candidate in racers if candidate == base]
-    seconds = RACE_SHARE * seconds_before_checks(loop) / HEATS_TO_TELL
+    seconds = RACE_SHARE * seconds_before_checks(loop) / LEAST_HEATS
     while len(others) > 1 and heat_seconds(loop, [*others, *own], LEAST_ROUNDS) > seconds:
         others.pop()
     return [*others, *own]
@@ -149,8 +149,10 @@ def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, wanted_se
 def _num_rounds(loop: Loop, field: Sequence[Candidate], wanted_seconds: float, most_seconds: float) -> int:
     """As many as fit into the wanted seconds, at least a few; 0 where not even one fits into what there is."""
     start, each = heat_seconds(loop, field, 0), heat_seconds(loop, field, 1) - heat_seconds(loop, field, 0)
+    tells_loss = SAME_MATH_STEPS - WARMUP_STEPS
     is_first = not any(trial.heat is not None for trial in loop.study.trials)
-    least = SAME_MATH_STEPS - WARMUP_STEPS if is_first else LEAST_ROUNDS  # then it also tells the loss
+    has_time = start + tells_loss * each <= RACE_SHARE * most_seconds / LEAST_HEATS
+    least = tells_loss if is_first and has_time else LEAST_ROUNDS
     number = min(MOST_ROUNDS, max(least, int((wanted_seconds - start) / each)))
     return max(0, min(number, int((most_seconds - start) / each)))
 

@@ -69,7 +69,7 @@ def test_the_fewer_minutes_the_fewer_race(tmp_path: Path) -> None:
     assert len(field_of_race(loop_of(study, tmp_path))) == 4
     some = loop_of(study, tmp_path)
     per_heat = heat_seconds(some, [LARGE, medium, small, BASE], racing.LEAST_ROUNDS)
-    before = racing.HEATS_TO_TELL * per_heat / racing.RACE_SHARE
+    before = racing.LEAST_HEATS * per_heat / racing.RACE_SHARE
     kept = some.spending.left_seconds() - seconds_before_checks(some)
     enough, short = ((before + kept + extra) / 60 for extra in (+2.0, -2.0))
     assert len(field_of_race(loop_of(study, tmp_path, minutes=enough))) == 4
