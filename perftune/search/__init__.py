@@ -9,7 +9,7 @@ from perftune.search.baselines import GridSearch, RandomSearch
 from perftune.search.bounds import Bound, bounds, give_up_step_seconds
 from perftune.search.model import ModelSearch
 from perftune.search.race import contenders, leader
-from perftune.search.space import build_space
+from perftune.search.space import build_space, ruled_out
 from perftune.search.strategy import Strategy
 from perftune.search.tpe import TpeSearch
 
@@ -34,4 +34,5 @@ __all__ = [
     "contenders",
     "give_up_step_seconds",
     "leader",
+    "ruled_out",
 ]

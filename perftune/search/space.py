@@ -19,7 +19,7 @@ from perftune.records.candidate import (
     Knob,
     Space,
 )
-from perftune.records.probe import ProbeSpec
+from perftune.records.probe import Objective, ProbeSpec
 from perftune.records.survey import Survey
 
 ADAMW: dict[str, Change] = {
@@ -43,6 +43,9 @@ WAITS = 4.0
 """A sample that takes so many times as long as it computes waits for something; on a busy machine it is less."""
 MIN_WAITING_SECONDS = 5e-4
 """Of a sample; what takes less is over before a worker has handed it on."""
+
+HOPELESSLY_SLOW = 3.0
+"""Half precision is not tried where it multiplies so many times slower than fp32: what else it saves is less."""
 
 SAMPLINGS = ("random", "group_by_length")
 
@@ -146,6 +149,24 @@ def _waits(survey: Survey) -> bool:
     return seconds >= MIN_WAITING_SECONDS and seconds >= WAITS * computing
 
 
+def _precisions(probe: ProbeSpec, survey: Survey, supported: tuple[Setting, ...]) -> tuple[Setting, ...]:
+    slow = ruled_out(probe, survey).get(PRECISION, {})
+    return tuple(value for value in supported if str(value) not in slow)
+
+
+def ruled_out(probe: ProbeSpec, survey: Survey) -> dict[str, dict[str, str]]:
+    """Knob -> value -> why the survey's measurements leave it no chance; what the probe names is tried all the same."""
+    rates = survey.flops_per_second
+    is_about_speed = probe.objective is not Objective.PEAK_MEMORY
+    if not is_about_speed or PRECISION in probe.knobs or survey.base.get(PRECISION) == "bf16":
+        return {}
+    times = rates["fp32"] / rates["bf16"] if {"fp32", "bf16"} <= rates.keys() else 0.0
+    if times < HOPELESSLY_SLOW:
+        return {}
+    reason = f"a linear layer takes {times:.0f} times as long in it on this CPU, measured in the survey"
+    return {PRECISION: {"bf16": reason}}
+
+
 def _all(_: ProbeSpec, __: Survey, supported: tuple[Setting, ...]) -> tuple[Setting, ...]:
     return supported
 
@@ -153,7 +174,7 @@ def _all(_: ProbeSpec, __: Survey, supported: tuple[Setting, ...]) -> tuple[Sett
 _Values = Callable[[ProbeSpec, Survey, tuple[Setting, ...]], tuple[Setting, ...]]
 
 _DEFAULTS: dict[str, tuple[Change, _Values]] = {
-    PRECISION: (Change.MIXED_PRECISION, _all),
+    PRECISION: (Change.MIXED_PRECISION, _precisions),
     CHECKPOINTING: (Change.SAME_MATH, _all),
     # Which of them are allowed is decided one by one.
     OPTIMIZER: (Change.SAME_MATH, _optimizers),

@@ -20,7 +20,7 @@ from perftune.records.recommendation import (
 from perftune.records.study import Study
 from perftune.records.summary import step_interval, summarize
 from perftune.records.trial import Purpose, Trial
-from perftune.search import bounds, leader
+from perftune.search import bounds, leader, ruled_out
 from perftune.tuning.checks import Verified
 from perftune.tuning.comparisons import (
     TRAINING,
@@ -156,9 +156,10 @@ def rejections(study: Study, candidate: Candidate, earlier: Sequence[Rejection])
         if what in describe(candidate, best).split(", "):
             continue  # the race chose a value that the search had not put first
         found.append(Rejection(what=what, reason=bound.reason.removeprefix(f"{what}: ")))
-    for knob, reasons in study.survey.unsupported.items():
-        for value, reason in reasons.items():
-            found.append(Rejection(what=knob if value == "*" else f"{knob}={value}", reason=reason))
+    for why in (ruled_out(study.probe, study.survey), study.survey.unsupported):
+        for knob, reasons in why.items():
+            for value, reason in reasons.items():
+                found.append(Rejection(what=knob if value == "*" else f"{knob}={value}", reason=reason))
     return tuple(found[:MAX_REJECTED])
 
 

@@ -129,14 +129,14 @@ def _without_dropout(loop: Loop, candidate: Candidate) -> Trial:
 def _loss_trials(loop: Loop, candidate: Candidate, num_steps: int) -> tuple[Trial, Trial]:
     """Two trials on the same data from the first step on: the longest of a heat, if long enough; else of their own.
 
-    Where there is no time for their own, a heat is enough that has at least as many steps as can tell anything.
+    Where there is no time for so many steps, they are as few as can tell anything.
     """
     own = _loss_reference(loop, candidate)
     longest = max(pairs_of(loop.study, candidate, own), key=lambda pair: _common_steps(*pair), default=None)
-    if longest is not None:
-        has_time = _has_time(loop, loss_seconds(loop, num_steps))
-        if _common_steps(*longest) >= (num_steps if has_time else min(num_steps, SAME_MATH_STEPS)):
-            return longest
+    if not _has_time(loop, loss_seconds(loop, num_steps)):
+        num_steps = min(num_steps, SAME_MATH_STEPS)
+    if longest is not None and _common_steps(*longest) >= num_steps:
+        return longest
     return _once(loop, candidate, Purpose.LOSS, num_steps), _once(loop, own, Purpose.LOSS, num_steps)
 
 

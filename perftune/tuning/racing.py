@@ -25,6 +25,8 @@ TRIALS_SHARE = {Purpose.RACE: 0.7, Purpose.ABLATION: 0.9}
 """Part of the budget of trials that is spent when heats for this reason have to end; the rest is for the checks."""
 WARMUP_STEPS = 2
 LEAST_ROUNDS, MOST_ROUNDS = 4, 10
+FIRST_ROUNDS = SAME_MATH_STEPS - WARMUP_STEPS
+"""The first heat has at least so many, so that it tells the loss as well where there is no time for more."""
 SLICE_SECONDS, SLICE_SHARE = 1.0, 0.004
 """A slice of the contender in the middle is shorter than most disturbances, so that one spoils a round and not a heat;
 and no more than this part of the budget."""
@@ -55,10 +57,14 @@ def field_of_race(loop: Loop) -> list[Candidate]:
     base = study.space.base
     others = [candidate for candidate in racers if candidate != base]
     own = [candidate for candidate in racers if candidate == base]
-    seconds = RACE_SHARE * seconds_before_checks(loop) / LEAST_HEATS
-    while len(others) > 1 and heat_seconds(loop, [*others, *own], LEAST_ROUNDS) > seconds:
+    while len(others) > 1 and _least_seconds(loop, [*others, *own]) > seconds_before_checks(loop):
         others.pop()
     return [*others, *own]
+
+
+def _least_seconds(loop: Loop, field: Sequence[Candidate]) -> float:
+    """What a race of these takes that ends as soon as it may: a first heat that tells the loss too, and another."""
+    return heat_seconds(loop, field, FIRST_ROUNDS) + (LEAST_HEATS - 1) * heat_seconds(loop, field, LEAST_ROUNDS)
 
 
 def reference(study: Study, racers: Sequence[Candidate]) -> Candidate:
@@ -149,10 +155,8 @@ def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, wanted_se
 def _num_rounds(loop: Loop, field: Sequence[Candidate], wanted_seconds: float, most_seconds: float) -> int:
     """As many as fit into the wanted seconds, at least a few; 0 where not even one fits into what there is."""
     start, each = heat_seconds(loop, field, 0), heat_seconds(loop, field, 1) - heat_seconds(loop, field, 0)
-    tells_loss = SAME_MATH_STEPS - WARMUP_STEPS
     is_first = not any(trial.heat is not None for trial in loop.study.trials)
-    has_time = start + tells_loss * each <= RACE_SHARE * most_seconds / LEAST_HEATS
-    least = tells_loss if is_first and has_time else LEAST_ROUNDS
+    least = FIRST_ROUNDS if is_first else LEAST_ROUNDS
     number = min(MOST_ROUNDS, max(least, int((wanted_seconds - start) / each)))
     return max(0, min(number, int((most_seconds - start) / each)))
 

@@ -3,9 +3,9 @@ import pytest
 from perftune.errors import ProbeFileError
 from perftune.records.candidate import MICRO_BATCH, Change, Knob
 from perftune.records.device import Device, Versions
-from perftune.records.probe import ProbeSpec, Target
+from perftune.records.probe import Objective, ProbeSpec, Target
 from perftune.records.survey import Survey
-from perftune.search import build_space
+from perftune.search import build_space, ruled_out
 
 EVERY_OPTIMIZER = (
     "adamw_torch", "adamw_torch_fused", "adafactor", "adamw_bnb_8bit", "paged_adamw_8bit", "adamw_torch_8bit",
@@ -197,3 +197,23 @@ def test_candidates_are_counted_and_made_one_by_one():
     assert huge.num_candidates == space.num_candidates * 2**60
     assert next(iter(huge.candidates())).settings["flag_0"] is False
     assert space.num_candidates == len(list(space.candidates()))
+
+
+def test_a_precision_that_multiplies_many_times_slower_is_not_tried_and_it_is_said_why():
+    slow, fast = ({"fp32": 6.0e10, "bf16": rate} for rate in (1.0e10, 3.0e10))
+    assert "bf16" not in values(build_space(probe(), survey(flops_per_second=slow)))["precision"]
+    assert ruled_out(probe(), survey(flops_per_second=slow)) == {
+        "precision": {"bf16": "a linear layer takes 6 times as long in it on this CPU, measured in the survey"}
+    }
+    assert "bf16" in values(build_space(probe(), survey(flops_per_second=fast)))["precision"]
+    assert ruled_out(probe(), survey(flops_per_second=fast)) == ruled_out(probe(), survey()) == {}
+
+
+def test_a_slow_precision_stays_where_it_is_the_users_own_named_or_saves_the_memory_that_is_asked_for():
+    slow = {"fp32": 6.0e10, "bf16": 1.0e10}
+    own = survey(base={"precision": "bf16"}, flops_per_second=slow)
+    assert values(build_space(probe(), own))["precision"][0] == "bf16"
+    named = probe(knobs={"precision": ("fp32", "bf16")})
+    assert "bf16" in values(build_space(named, survey(flops_per_second=slow)))["precision"]
+    saving = probe(objective=Objective.PEAK_MEMORY)
+    assert "bf16" in values(build_space(saving, survey(flops_per_second=slow)))["precision"]

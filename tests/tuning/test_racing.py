@@ -68,9 +68,10 @@ def test_the_fewer_minutes_the_fewer_race(tmp_path: Path) -> None:
     study = searched((BASE, 2.0), (LARGE, 1.0), (medium, 1.01), (small, 1.02))
     assert len(field_of_race(loop_of(study, tmp_path))) == 4
     some = loop_of(study, tmp_path)
-    per_heat = heat_seconds(some, [LARGE, medium, small, BASE], racing.LEAST_ROUNDS)
-    before = racing.LEAST_HEATS * per_heat / racing.RACE_SHARE
+    field = [LARGE, medium, small, BASE]
+    before = heat_seconds(some, field, racing.FIRST_ROUNDS) + heat_seconds(some, field, racing.LEAST_ROUNDS)
     kept = some.spending.left_seconds() - seconds_before_checks(some)
+    assert racing.FIRST_ROUNDS == 8
     enough, short = ((before + kept + extra) / 60 for extra in (+2.0, -2.0))
     assert len(field_of_race(loop_of(study, tmp_path, minutes=enough))) == 4
     assert len(field_of_race(loop_of(study, tmp_path, minutes=short))) == 3
