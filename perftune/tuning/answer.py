@@ -237,6 +237,8 @@ class Standing:
     """Nothing is left that is likely enough to be worth a trial."""
     needs: str | None = None
     """What it would take to decide."""
+    untold: Candidate | None = None
+    """The best contender that only its loss speaks against, which there was no time to tell."""
 
 
 def recommend(
@@ -272,6 +274,8 @@ def recommend(
     peak_bytes = max(final_bytes, after.peak_memory_bytes)
     verdict = standing.verdict if standing else None
     best = _candidate(study, verdict.best) if verdict and verdict.best else None
+    if standing and standing.untold and decision is Decision.NOT_DECIDED:
+        best = standing.untold
     compared = chosen if chosen != base else best
     num_rivals = max(1, len(verdict.pairs)) if verdict and compared == best else 1
     return Recommendation(
@@ -304,6 +308,8 @@ def _decision(
     base = study.space.base
     if verified is not None and verified.candidate != base:
         return Decision.TUNED
+    if standing is not None and standing.untold is not None:
+        return Decision.NOT_DECIDED
     was_rejected = any(candidate != base for candidate in ranking)
     if standing is None or was_rejected:
         return Decision.KEEP_YOURS

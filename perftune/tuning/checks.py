@@ -17,6 +17,8 @@ from perftune.tuning.loss_steps import SAME_MATH_STEPS, loss_seconds, loss_steps
 
 MORE_LOSS_STEPS = 60
 """So many steps are looked at where the first look leaves the loss open."""
+FEWEST_LOSS_STEPS = 6
+"""Fewer steps of a heat tell nothing: half of them are compared, and neighbours are alike."""
 MAX_VERIFIED = 3
 """Contenders that are verified, one after the other, before the user's own arguments are kept."""
 
@@ -94,6 +96,8 @@ def _check_loss(loop: Loop, candidate: Candidate) -> LossCheck | None:
             break
     assert check is not None
     check = allow_for_noise(check)
+    if is_undecided(check):
+        loop.untold.append(candidate)
     if check.passed and is_hidden_by_chance(_first_gradient(trial), _first_gradient(reference)):
         check = _with_exact_gradients(loop, candidate, check)
     if not check.passed:
@@ -129,13 +133,14 @@ def _without_dropout(loop: Loop, candidate: Candidate) -> Trial:
 def _loss_trials(loop: Loop, candidate: Candidate, num_steps: int) -> tuple[Trial, Trial]:
     """Two trials on the same data from the first step on: the longest of a heat, if long enough; else of their own.
 
-    Where there is no time for so many steps, they are as few as can tell anything.
+    Where there is no time for so many steps they are fewer, and where there is none at all the heat has to do.
     """
     own = _loss_reference(loop, candidate)
     longest = max(pairs_of(loop.study, candidate, own), key=lambda pair: _common_steps(*pair), default=None)
     if not _has_time(loop, loss_seconds(loop, num_steps)):
         num_steps = min(num_steps, SAME_MATH_STEPS)
-    if longest is not None and _common_steps(*longest) >= num_steps:
+    has_time = _has_time(loop, loss_seconds(loop, num_steps))
+    if longest is not None and _common_steps(*longest) >= (num_steps if has_time else FEWEST_LOSS_STEPS):
         return longest
     return _once(loop, candidate, Purpose.LOSS, num_steps), _once(loop, own, Purpose.LOSS, num_steps)
 

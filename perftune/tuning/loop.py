@@ -36,6 +36,8 @@ class Loop:
     ) -> None:
         self.study = study
         self.rejected: list[Rejection] = []
+        self.untold: list[Candidate] = []
+        """Rejected for want of time: whether their loss follows could not be told."""
         self.strategy, self.observer, self.spending = strategy, observer, spending
         self._directory, self._runner = directory, runner
         self._leader: tuple[tuple[Trial, ...], Candidate | None] | None = None

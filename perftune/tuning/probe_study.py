@@ -29,7 +29,7 @@ from perftune.reports import html, markdown, study_document
 from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space
 from perftune.spec import workload_source
 from perftune.tuning.answer import Standing, recommend
-from perftune.tuning.checks import Verified, verify
+from perftune.tuning.checks import MORE_LOSS_STEPS, Verified, verify
 from perftune.tuning.directory import (
     STUDY,
     differences,
@@ -40,6 +40,7 @@ from perftune.tuning.directory import (
 )
 from perftune.tuning.evaluating import find_eval_batch
 from perftune.tuning.loop import Loop, minutes_text
+from perftune.tuning.loss_steps import loss_seconds
 from perftune.tuning.observer import Observer, SilentObserver
 from perftune.tuning.prior import PriorTracer
 from perftune.tuning.racing import LEAST_HEATS, MOST_HEATS, MOST_ROUNDS, heat_seconds, race, verdict
@@ -286,9 +287,12 @@ def standing(loop: Loop, racers: Sequence[Candidate]) -> Standing:
     else:
         more = FEW_TRIALS * loop.trial_seconds()
     needs = f"about {minutes_text(more)} more"
-    return Standing(
-        said, is_search_over=not _has_likely_gain(study) and (said is not None or len(racers) < 2), needs=needs
-    )
+    untold = loop.untold[0] if loop.untold else None
+    if untold is not None:
+        more = loss_seconds(loop, MORE_LOSS_STEPS) + loop.final_seconds()
+        needs = f"about {minutes_text(more)} more, to compare its loss over {MORE_LOSS_STEPS} steps,"
+    is_over = not _has_likely_gain(study) and (said is not None or len(racers) < 2)
+    return Standing(said, is_over, needs, untold)
 
 
 def _has_likely_gain(study: Study) -> bool:
