@@ -32,6 +32,8 @@ class Purpose(str, Enum):
     RACE = "race"
     ABLATION = "ablation"
     LOSS = "loss"
+    WITHOUT_DROPOUT = "without_dropout"
+    """Loss and first gradient, with every dropout at zero."""
     FINAL = "final"
     EVALUATION = "evaluation"
 

@@ -80,28 +80,32 @@ def _once(loop: Loop, candidate: Candidate, purpose: Purpose, exact_steps: int |
 
 
 def _check_loss(loop: Loop, candidate: Candidate) -> LossCheck | None:
-    """Over what the heats have seen first; over more steps of their own where that leaves it open."""
-    check, trial, reference = None, None, None
-    for num_steps in (loss_steps(candidate, _loss_reference(loop, candidate)), MORE_LOSS_STEPS):
-        if check is not None and not _has_time(loop, loss_seconds(loop, num_steps)):
-            break
-        trial, reference = _loss_trials(loop, candidate, num_steps)
-        if trial.measurement is None or reference.measurement is None:
-            failed = trial if trial.measurement is None else reference
-            said = failed.failure.message if failed.failure else failed.outcome.value
-            _reject(loop, candidate, f"its loss could not be compared: {said}", failed.number)
-            return None
-        check = compare_losses(trial, reference, loop.study.probe.loss_tolerance)
-        if not is_undecided(check):
-            break
-    assert check is not None
+    """Over what the heats have seen first; where that leaves it open, without dropout, and else over more steps."""
+    first = loss_steps(candidate, _loss_reference(loop, candidate))
+    check = _looked_at(loop, candidate, first)
+    if check is not None and is_undecided(check) and _has_time(loop, loss_seconds(loop, MORE_LOSS_STEPS)):
+        check = _looked_at(loop, candidate, MORE_LOSS_STEPS)
+    if check is None:
+        return None
     check = allow_for_noise(check)
     if is_undecided(check):
         loop.untold.append(candidate)
-    if check.passed and is_hidden_by_chance(_first_gradient(trial), _first_gradient(reference)):
-        check = _with_exact_gradients(loop, candidate, check)
     if not check.passed:
         _reject(loop, candidate, _why_not_loss(check), check.trials[0])
+    return check
+
+
+def _looked_at(loop: Loop, candidate: Candidate, num_steps: int) -> LossCheck | None:
+    """The loss over so many steps; None where it could not be had."""
+    trial, reference = _loss_trials(loop, candidate, num_steps)
+    if trial.measurement is None or reference.measurement is None:
+        failed = trial if trial.measurement is None else reference
+        said = failed.failure.message if failed.failure else failed.outcome.value
+        _reject(loop, candidate, f"its loss could not be compared: {said}", failed.number)
+        return None
+    check = compare_losses(trial, reference, loop.study.probe.loss_tolerance)
+    if is_hidden_by_chance(_first_gradient(trial), _first_gradient(reference)):
+        return _without_chance(loop, candidate, check)
     return check
 
 
@@ -114,20 +118,23 @@ def _first_gradient(trial: Trial | None) -> GradientSketch | None:
     return trial.measurement.first_gradient if trial is not None and trial.measurement is not None else None
 
 
-def _with_exact_gradients(loop: Loop, candidate: Candidate, check: LossCheck) -> LossCheck:
-    """Chance has a part in the first gradients, as by dropout: both are taken again without, if there is time."""
-    if not _has_time(loop, 2 * loop.trial_seconds()) or not loop.has_trials_left(3):
+def _without_chance(loop: Loop, candidate: Candidate, check: LossCheck) -> LossCheck:
+    """Dropout draws other masks in other micro-batches: both are looked at once more without, if there is time.
+
+    Where the loss follows already, one step does, for its gradient; else it is seen to follow to rounding, or not.
+    """
+    num_steps = 1 if check.passed else SAME_MATH_STEPS
+    if not _has_time(loop, loss_seconds(loop, num_steps)) or not loop.has_trials_left(3):
         return check
-    pair = [_without_dropout(loop, one) for one in (candidate, _loss_reference(loop, candidate))]
+    both = (candidate, _loss_reference(loop, candidate))
+    pair = [_once(loop, one, Purpose.WITHOUT_DROPOUT, num_steps) for one in both]
     exact = compare_gradients(*map(_first_gradient, pair))
-    return check if exact is None else with_gradients(check, exact)
-
-
-def _without_dropout(loop: Loop, candidate: Candidate) -> Trial:
-    """One step in which no dropout has a part, from the study if it was run already."""
-    known = [t for t in loop.study.of(candidate) if t.purpose is Purpose.LOSS and t.measurement]
-    steps = [t for t in known if t.measurement and len(t.measurement.steps) == 1]
-    return steps[-1] if steps else loop.run(candidate, Purpose.LOSS, exact_steps=1, without_dropout=True)
+    if exact is None:
+        return check
+    if check.passed or not exact.is_exact:
+        return with_gradients(check, exact)
+    told = compare_losses(pair[0], pair[1], loop.study.probe.loss_tolerance)
+    return told.model_copy(update={"message": f"{told.message}, with dropout left out of both"})
 
 
 def _loss_trials(loop: Loop, candidate: Candidate, num_steps: int) -> tuple[Trial, Trial]:

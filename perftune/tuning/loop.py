@@ -69,7 +69,6 @@ class Loop:
         *,
         heat: int | None = None,
         exact_steps: int | None = None,
-        without_dropout: bool = False,
         eval_batch_sizes: tuple[int, ...] = (),
         evaluation_seconds: float = 0.0,
     ) -> Trial:
@@ -83,7 +82,6 @@ class Loop:
             best=self._best_trial() if purpose is Purpose.SEARCH else None,
             heat=heat,
             exact_steps=exact_steps,
-            without_dropout=without_dropout,
             eval_batch_sizes=eval_batch_sizes,
             evaluation_seconds=evaluation_seconds,
         )

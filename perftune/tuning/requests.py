@@ -35,11 +35,14 @@ STOP_RULES = {
     Purpose.RACE: StopRule(min_steps=6, max_steps=24, max_seconds=10.0, relative_half_width=0.01),
     Purpose.ABLATION: StopRule(min_steps=6, max_steps=24, max_seconds=10.0, relative_half_width=0.01),
     Purpose.LOSS: StopRule(),
+    Purpose.WITHOUT_DROPOUT: StopRule(),
     Purpose.FINAL: StopRule(min_steps=3, max_steps=4, max_seconds=5.0),
     Purpose.EVALUATION: StopRule(min_steps=1, max_steps=1),
 }
 """How long a trial looks, by what it is for."""
-PROOFS = (Purpose.LOSS, Purpose.FINAL)
+LOSSES = (Purpose.LOSS, Purpose.WITHOUT_DROPOUT)
+"""What looks at losses and nothing else: without the worst batch."""
+PROOFS = (*LOSSES, Purpose.FINAL)
 """What has to end before there is an answer: never cut short for being slow."""
 
 
@@ -100,7 +103,6 @@ def trial_request(
     heat: int | None = None,
     worst_batch: bool = True,
     exact_steps: int | None = None,
-    without_dropout: bool = False,
     eval_batch_sizes: tuple[int, ...] = (),
     evaluation_seconds: float = 0.0,
 ) -> TrialRequest:
@@ -119,11 +121,10 @@ def trial_request(
         heat: the number that trials which are compared with one another share.
         worst_batch: False leaves it out.
         exact_steps: so many steps, whatever they show.
-        without_dropout: with every dropout at zero.
         eval_batch_sizes: are evaluated in turns.
         evaluation_seconds: for all of these.
     """
-    worst = study.survey.worst_samples if purpose is not Purpose.LOSS and worst_batch else ()
+    worst = study.survey.worst_samples if purpose not in LOSSES and worst_batch else ()
     arguments = candidate_arguments(study, candidate)
     attention = candidate.settings.get(ATTENTION)
     final = purpose is Purpose.FINAL
@@ -146,7 +147,7 @@ def trial_request(
         eval_batch_sizes=eval_batch_sizes,
         evaluation_seconds=evaluation_seconds,
         exact_steps=exact_steps,
-        without_dropout=without_dropout,
+        without_dropout=purpose is Purpose.WITHOUT_DROPOUT,
         heat=heat,
         num_processes=study.space.num_devices,
     )

@@ -13,6 +13,7 @@ from perftune.errors import WorkloadError
 from perftune.isolation.heat import GoesOn, TurnPlan
 from perftune.records.candidate import PRECISION, Candidate
 from perftune.records.device import Device, Telemetry, Versions
+from perftune.records.gradients import GradientSketch, GroupSketch
 from perftune.records.heat import TurnTaken
 from perftune.records.probe import Budget, ProbeSpec, Target
 from perftune.records.survey import Survey, SurveyRequest, WorstSample
@@ -90,6 +91,7 @@ class ScriptedRunner:
     traced: Callable[[TraceRequest], Trace] | None = None
     traces: list[TraceRequest] = field(default_factory=list)
     num_trainable_parameters: int | None = None
+    has_dropout: bool = False
     interrupt_at: int | None = None
     requests: list[TrialRequest] = field(default_factory=list)
     num_heats_in_turns: int = 0
@@ -179,6 +181,20 @@ class ScriptedRunner:
         self.clock.seconds += wall - trial.wall_seconds
         return trial.model_copy(update={"measurement": measurement, "wall_seconds": wall})
 
+    def _loss_noise(self, request: TrialRequest) -> float:
+        return 0.25 if self.has_dropout and not request.without_dropout else 0.001
+
+    def _first_gradient(self, request: TrialRequest) -> GradientSketch | None:
+        """With dropout another direction for every micro-batch."""
+        if not self.has_dropout:
+            return None
+        is_random = not request.without_dropout
+        angle = float(request.candidate.micro_batch) if is_random else 0.0
+        group = GroupSketch(name="head", num_parameters=9, norm=1.0, projection=(math.cos(angle), math.sin(angle)))
+        return GradientSketch(
+            groups=(group,), precision="bf16", num_micro_batches=1, samples_digest=7, is_random=is_random
+        )
+
     def _wall_seconds(self, request: TrialRequest, measurement: Measurement | None) -> float:
         compiling = self.physics.compile_seconds if request.candidate.settings.get("torch_compile") else 0.0
         return 2.0 + compiling + (sum(measurement.steps.step_seconds) if measurement else 0.0)
@@ -205,7 +221,7 @@ class ScriptedRunner:
             num_samples=(GLOBAL_BATCH,) * count,
             num_tokens=(GLOBAL_BATCH * 50,) * count,
             num_padded_tokens=(GLOBAL_BATCH * 64,) * count,
-            loss=tuple((2.0 - 0.01 * i) * (1 + shift) + rng.gauss(0, 0.001) for i in range(count)),
+            loss=tuple((2.0 - 0.01 * i) * (1 + shift) + rng.gauss(0, self._loss_noise(request)) for i in range(count)),
             grad_norm=(1.0,) * count,
         )
         peak = self.physics.peak_bytes(request.candidate) + self.extra_bytes(request)
@@ -228,6 +244,7 @@ class ScriptedRunner:
             worst_batch_ran=bool(request.worst_batch),
             num_trainable_parameters=self.num_trainable_parameters,
             telemetry=self.telemetry(request),
+            first_gradient=self._first_gradient(request),
             stopped_because="interval",
         )
 

@@ -188,7 +188,9 @@ def test_what_the_cache_does_not_have_is_traced(tmp_path: Path) -> None:
 
 def test_what_cannot_matter_is_left_out_and_said_and_follows_from_what_was_traced() -> None:
     runner = ScriptedRunner(traced=traced)
-    prior = whole(runner, spec=probe(), flops_per_second={"fp32": 1e11, "bf16": 5e9})
+    prior = whole(
+        runner, spec=probe(knobs={"precision": ("fp32", "bf16")}), flops_per_second={"fp32": 1e11, "bf16": 5e9}
+    )
     assert kinds(runner) == [(False, False)]
     assert any("20 times slower" in note for note in prior.notes)
     assert any("checkpointing was not traced" in note for note in prior.notes)

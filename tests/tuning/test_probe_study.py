@@ -407,3 +407,22 @@ def test_a_loss_that_could_not_be_told_leaves_it_undecided_and_says_what_would_t
     assert found.needs is not None
     assert found.needs.endswith("more, to compare its loss over 60 steps,")
     assert any("could not be told" in one.reason for one in found.rejected)
+
+
+@pytest.mark.parametrize(("shifted", "decision"), [(0.0, Decision.TUNED), (0.1, Decision.KEEP_YOURS)])
+def test_a_loss_that_dropout_hides_is_told_without_dropout(tmp_path: Path, shifted: float, decision: Decision) -> None:
+    def shift(request: TrialRequest) -> float:
+        return (
+            0.0 if request.candidate.micro_batch == 8 and request.candidate.settings[PRECISION] == "fp32" else shifted
+        )
+
+    runner = ScriptedRunner(loss_shift=shift, has_dropout=True)
+    found = answer(run(tmp_path, runner))
+    looked = [request for request in runner.requests if request.without_dropout]
+    assert {request.purpose for request in looked} == {Purpose.WITHOUT_DROPOUT}
+    assert {request.exact_steps for request in looked} == {10}
+    assert found.decision is decision
+    if decision is Decision.TUNED:
+        assert found.loss_check is not None
+        assert found.loss_check.num_steps == 10
+        assert found.loss_check.message.endswith("with dropout left out of both")
