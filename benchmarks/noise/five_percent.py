@@ -23,8 +23,9 @@ from perftune.isolation.runner import ForkServerRunner
 from perftune.records.candidate import Candidate
 from perftune.records.probe import Objective
 from perftune.records.trial import Purpose, Trial, TrialRequest, WorkloadSource
+from perftune.tuning.costs import SLICE_SECONDS, WARMUP_STEPS
 from perftune.tuning.heats import goodness_by_round
-from perftune.tuning.racing import LEAST_HEATS, LEAST_ROUNDS, SLICE_SECONDS, WARMUP_STEPS
+from perftune.tuning.racing import LEAST_HEATS, LEAST_ROUNDS
 from perftune.tuning.requests import STOP_RULES
 
 WORKLOAD = Path(__file__).parent / "workloads" / "products.py"

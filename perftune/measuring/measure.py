@@ -160,6 +160,18 @@ def _evaluate(
         return None, (), f"{type(error).__name__}: {error}"
 
 
+def _built(request: TrialRequest, directory: Path) -> tuple[Trainer, float]:
+    """The user's Trainer, and the seconds that it took to build."""
+    begun = time.perf_counter()
+    args = training_arguments(request.arguments, directory, request.device)
+    set_seed(args.seed)  # a model that starts from random weights has the same in every process
+    trainer = build_trainer(request.workload, args, request.attn_implementation)
+    seconds = time.perf_counter() - begun
+    if request.without_dropout:
+        without_dropout(trainer)
+    return trainer, seconds
+
+
 def measure(
     request: TrialRequest, directory: Path, device: TrainingDevice, heartbeat: HeartbeatFile, start_seconds: float
 ) -> Measurement:
@@ -179,13 +191,7 @@ def measure(
     phases.begin("build")
     if request.memory_limit_bytes is not None:
         device.cap(request.memory_limit_bytes)
-    begun = time.perf_counter()
-    args = training_arguments(request.arguments, directory, request.device)
-    set_seed(args.seed)  # a model that starts from random weights has the same in every process
-    trainer = build_trainer(request.workload, args, request.attn_implementation)
-    build_seconds = time.perf_counter() - begun
-    if request.without_dropout:
-        without_dropout(trainer)
+    trainer, build_seconds = _built(request, directory)
     total = sum_over_processes(trainer.args.device) if request.num_processes > 1 else alone
     meter = StepMeter(device, request.num_processes, total)
     phases.begin("train")

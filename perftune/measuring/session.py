@@ -88,11 +88,12 @@ class Session:
 
     def _check_first_step(self, stretches: Stretches, most_seconds: float) -> None:
         seconds, num_done, num_batches = self.meter.progress()
-        if seconds > most_seconds and (seconds := stretches.undisturbed_so_far(seconds)) > most_seconds:
+        if seconds > most_seconds and (own_seconds := stretches.undisturbed_so_far(seconds)) > most_seconds:
             raise GaveUpError(
-                f"given up in the first optimizer step: {seconds:.1f} s had passed after {num_done} of {num_batches} "
-                f"micro-batches, and with more than {most_seconds:.1f} s it cannot win",
-                seconds * num_batches / max(1, num_done),
+                f"given up in the first optimizer step: {num_done} of {num_batches} micro-batches took "
+                f"{own_seconds:.1f} s, less what they waited for a core, and with more than {most_seconds:.1f} s it "
+                "cannot win",
+                own_seconds * num_batches / max(1, num_done),
             )
 
     def step_ended(self, is_last: bool = False) -> bool:

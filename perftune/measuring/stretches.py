@@ -1,10 +1,10 @@
 """Steps of a trial that runs by itself to stretches of them, each with what disturbed it. Child side."""
 
-import time
 from collections.abc import Sequence
 
 from perftune.devices.disturbance import DisturbanceCounters
-from perftune.records.heat import undisturbed_steps
+from perftune.measuring.slices import SliceTimer
+from perftune.records.disturbance import undisturbed_seconds, undisturbed_steps
 from perftune.records.trial import Slice
 
 LEAST_SECONDS = 0.25
@@ -20,13 +20,12 @@ class Stretches:
             counters: of disturbances; None are those of this process.
         """
         self.closed: list[Slice] = []
-        self._counters = counters or DisturbanceCounters()
+        self._timer = SliceTimer(counters)
         self._first_step = 0
-        self.begin()
 
     def begin(self) -> None:
         """The first step begins: what came before it is in no stretch."""
-        self._begun, self._before = time.monotonic(), self._counters.read()
+        self._timer.begin()
 
     def step_ended(self, step_seconds: Sequence[float]) -> None:
         """Close the stretch, if it is long enough.
@@ -34,10 +33,11 @@ class Stretches:
         Args:
             step_seconds: of all steps of the trial so far.
         """
+        num_steps = len(step_seconds) - self._first_step
         if sum(step_seconds[self._first_step :]) >= LEAST_SECONDS:
-            self.closed.append(self._open(len(step_seconds)))
-            self._first_step = len(step_seconds)
-            self.begin()
+            self.closed.append(self._timer.slice(len(self.closed), self._first_step, num_steps))
+            self._first_step += num_steps
+            self._timer.begin()
 
     def undisturbed(self, step_seconds: Sequence[float]) -> list[float]:
         """What the steps would have taken by themselves, as far as they are in closed stretches."""
@@ -45,17 +45,4 @@ class Stretches:
 
     def undisturbed_so_far(self, seconds: float) -> float:
         """The same of the step under way, of which so many seconds have passed."""
-        part = self._open(self._first_step + 1).model_copy(update={"first_step": 0, "num_steps": 1})
-        return undisturbed_steps([part], [seconds])[0]
-
-    def _open(self, num_steps: int) -> Slice:
-        seen = self._counters.since(self._before)
-        return Slice(
-            round=len(self.closed),
-            first_step=self._first_step,
-            num_steps=num_steps - self._first_step,
-            begun_monotonic_seconds=self._begun,
-            run_queue_seconds=seen.run_queue_seconds,
-            num_threads=seen.num_threads,
-            steal_seconds=seen.steal_seconds,
-        )
+        return undisturbed_seconds(self._timer.slice(len(self.closed), self._first_step, 1), (seconds,))

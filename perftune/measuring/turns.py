@@ -1,13 +1,13 @@
 """The contender's end of a heat: so many optimizer steps when it is told to, an answer, and a wait. Child side."""
 
 import json
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from perftune.devices.disturbance import DisturbanceCounters
 from perftune.measuring.collective import SumOverProcesses, alone
+from perftune.measuring.slices import SliceTimer
 from perftune.records.heat import TurnTaken
 from perftune.records.trial import Slice, TurnRule
 from perftune.task_folder import ANSWER, Turn, turn_name
@@ -38,7 +38,7 @@ class Turns:
         self.slices: list[Slice] = []
         self.wants_worst_batch = False
         """Whether the worst batch is to be run after the last turn."""
-        self._total, self._counters = total, counters or DisturbanceCounters()
+        self._timer = SliceTimer(counters, total)
         self._open = ExitStack()
         self._turns = self._open.enter_context((directory / turn_name(rank)).open(encoding="ascii"))
         self._answers = None
@@ -49,7 +49,7 @@ class Turns:
 
     def _begin(self, turn: Turn) -> None:
         self._turn = turn
-        self._begun, self._before = time.monotonic(), self._counters.read()
+        self._timer.begin()
 
     def goes_on(self, step_seconds: Sequence[float]) -> bool:
         """Whether there is another step; at the end of a turn this waits for the next.
@@ -76,18 +76,8 @@ class Turns:
             self._answers.flush()
 
     def _slice(self) -> Slice:
-        seen = self._counters.since(self._before)
-        waited_seconds, num_threads = self._total((seen.run_queue_seconds or 0.0, seen.num_threads))
-        return Slice(
-            round=self._turn.round,
-            first_step=self._first_step,
-            num_steps=self._turn.num_steps,
-            begun_monotonic_seconds=self._begun,
-            run_queue_seconds=None if seen.run_queue_seconds is None else waited_seconds,
-            num_threads=int(num_threads),
-            steal_seconds=seen.steal_seconds,
-            clock_hertz=self._counters.clock_hertz(),
-        )
+        part = self._timer.slice(self._turn.round, self._first_step, self._turn.num_steps)
+        return part.model_copy(update={"clock_hertz": self._timer.clock_hertz()})
 
     def _next(self) -> Turn:
         line = self._turns.readline()

@@ -77,12 +77,7 @@ def plan(
         NoCandidateError: nothing could be estimated.
     """
     count = num_devices or probe.target.count
-    if probe.global_batch_size % count:
-        possible = [str(n) for n in range(1, probe.global_batch_size + 1) if probe.global_batch_size % n == 0]
-        raise ProbeFileError(
-            f"{probe.source_path}: global_batch_size: {probe.global_batch_size} samples cannot be shared equally by "
-            f"{count} GPUs. Possible counts: {', '.join(possible[:12])}"
-        )
+    _refuse_if_unequal(probe, count)
     probe = probe.model_copy(update={"target": probe.target.model_copy(update={"count": count, "memory_bytes": None})})
     began = time.monotonic()
     with TemporaryDirectory(prefix="perftune-plan-") as folder, runner(Path(folder)) as running:
@@ -108,6 +103,15 @@ def plan(
     if not found.estimates:
         raise NoCandidateError(f"nothing could be estimated: {'; '.join(found.notes) or 'no candidate was traced'}")
     return _plan(probe, gpus, survey, setup, next(iter(spaces.values())).base, found)
+
+
+def _refuse_if_unequal(probe: ProbeSpec, count: int) -> None:
+    if probe.global_batch_size % count:
+        possible = [str(n) for n in range(1, probe.global_batch_size + 1) if probe.global_batch_size % n == 0]
+        raise ProbeFileError(
+            f"{probe.source_path}: global_batch_size: {probe.global_batch_size} samples cannot be shared equally by "
+            f"{count} GPUs. Possible counts: {', '.join(possible[:12])}"
+        )
 
 
 @dataclass

@@ -74,6 +74,12 @@ class Survey(Record):
     versions: Versions
     notes: tuple[str, ...] = ()
 
+    @property
+    def half_slowdown(self) -> float:
+        """How many times slower this CPU multiplies in bf16 than in fp32; 0 where it was not measured."""
+        rates = self.flops_per_second if self.device.kind == "cpu" else {}
+        return rates["fp32"] / rates["bf16"] if {"fp32", "bf16"} <= rates.keys() else 0.0
+
 
 class SurveyResult(Record):
     """What the child writes; exactly one of the two is there."""

@@ -32,7 +32,7 @@ class Purpose(str, Enum):
     RACE = "race"
     ABLATION = "ablation"
     LOSS = "loss"
-    WITHOUT_DROPOUT = "without_dropout"
+    WITHOUT_DROPOUT = "no-dropout"
     """Loss and first gradient, with every dropout at zero."""
     FINAL = "final"
     EVALUATION = "evaluation"

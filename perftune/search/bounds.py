@@ -8,7 +8,7 @@ import numpy as np
 
 from perftune.records.base import Setting
 from perftune.records.candidate import OPTIMIZER, WORKERS, Candidate, Space
-from perftune.records.heat import undisturbed
+from perftune.records.disturbance import undisturbed
 from perftune.records.probe import Objective
 from perftune.records.summary import score, step_interval
 from perftune.records.trial import Trial

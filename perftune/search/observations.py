@@ -7,7 +7,7 @@ from statistics import median
 
 import numpy as np
 
-from perftune.records.heat import undisturbed
+from perftune.records.disturbance import undisturbed
 from perftune.records.probe import Objective
 from perftune.records.summary import score, steady, step_interval, step_speedup
 from perftune.records.trial import Steps, Trial

@@ -10,7 +10,7 @@ from perftune.records.trial import Outcome, Purpose, Trial
 from perftune.search.gradients import compare_gradients, is_hidden_by_chance
 from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, with_gradients
 from perftune.search.strategy import fits
-from perftune.tuning.comparisons import TRAINING, describe, pairs_of, runs
+from perftune.tuning.comparisons import TRAINING, common_steps, describe, longest_pair, runs
 from perftune.tuning.lines import simplify
 from perftune.tuning.loop import Loop
 from perftune.tuning.loss_steps import SAME_MATH_STEPS, loss_seconds, loss_steps
@@ -38,7 +38,11 @@ def verify(loop: Loop, ranking: Sequence[Candidate]) -> Verified | None:
 
     The loss is compared first, then comes a final trial with everything in its memory.
     """
+    seen: list[Candidate] = []
     for candidate in (simplify(loop, one) for one in ranking[:MAX_VERIFIED]):
+        if candidate in seen:
+            continue  # another contender without its idle lines
+        seen.append(candidate)
         loop.observer.on_phase("verify", "loss against the reference, then a fresh run with evaluation and checkpoint")
         with loop.spending.phase("checks"):
             check = None
@@ -145,17 +149,13 @@ def _loss_trials(loop: Loop, candidate: Candidate, num_steps: int) -> tuple[Tria
     Where there is no time for so many steps they are fewer, and where there is none at all the heat has to do.
     """
     own = _loss_reference(loop, candidate)
-    longest = max(pairs_of(loop.study, candidate, own), key=lambda pair: _common_steps(*pair), default=None)
+    longest = longest_pair(loop.study, candidate, own)
     if not _has_time(loop, loss_seconds(loop, num_steps)):
         num_steps = min(num_steps, SAME_MATH_STEPS)
     has_time = _has_time(loop, loss_seconds(loop, num_steps))
-    if longest is not None and _common_steps(*longest) >= (num_steps if has_time else FEWEST_LOSS_STEPS):
+    if longest is not None and common_steps(*longest) >= (num_steps if has_time else FEWEST_LOSS_STEPS):
         return longest
     return _once(loop, candidate, Purpose.LOSS, num_steps), _once(loop, own, Purpose.LOSS, num_steps)
-
-
-def _common_steps(one: Trial, other: Trial) -> int:
-    return min(len(trial.measurement.steps) for trial in (one, other) if trial.measurement)
 
 
 def _loss_reference(loop: Loop, candidate: Candidate) -> Candidate:

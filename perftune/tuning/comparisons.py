@@ -24,6 +24,16 @@ def pairs_of(study: Study, candidate: Candidate, reference: Candidate) -> list[t
     return [(one, others[one.heat]) for one in runs(study, candidate, *PAIRED) if one.heat in others]
 
 
+def longest_pair(study: Study, candidate: Candidate, reference: Candidate) -> tuple[Trial, Trial] | None:
+    """Of the heats in which both ran, the one in which they took most steps; None: they never met."""
+    return max(pairs_of(study, candidate, reference), key=lambda pair: common_steps(*pair), default=None)
+
+
+def common_steps(one: Trial, other: Trial) -> int:
+    """How many optimizer steps both took."""
+    return min(len(trial.measurement.steps) if trial.measurement else 0 for trial in (one, other))
+
+
 def compare(study: Study, candidate: Candidate, reference: Candidate, among: int = 1) -> PairedComparison | None:
     """Throughput (or, for that objective, memory saved) over a reference; None where they were in no heat together.
 

@@ -7,7 +7,7 @@ from statistics import median
 from perftune.decisions import PEAK_SPREAD, PROCESS_SPREAD
 from perftune.heats import Heat
 from perftune.records.candidate import Candidate
-from perftune.records.heat import undisturbed, undisturbed_seconds
+from perftune.records.disturbance import undisturbed, undisturbed_seconds
 from perftune.records.probe import Objective
 from perftune.records.study import Study
 from perftune.records.summary import steady

@@ -30,6 +30,7 @@ from perftune.search import STRATEGIES, ModelSearch, Strategy, build_space
 from perftune.spec import workload_source
 from perftune.tuning.answer import Standing, recommend
 from perftune.tuning.checks import MORE_LOSS_STEPS, Verified, verify
+from perftune.tuning.costs import heat_seconds
 from perftune.tuning.directory import (
     STUDY,
     differences,
@@ -43,7 +44,7 @@ from perftune.tuning.loop import Loop, minutes_text
 from perftune.tuning.loss_steps import loss_seconds
 from perftune.tuning.observer import Observer, SilentObserver
 from perftune.tuning.prior import PriorTracer
-from perftune.tuning.racing import LEAST_HEATS, MOST_HEATS, MOST_ROUNDS, heat_seconds, race, verdict
+from perftune.tuning.racing import LEAST_HEATS, MOST_HEATS, MOST_ROUNDS, race, verdict
 from perftune.tuning.run_folder import OUTPUTS
 from perftune.tuning.searching import search
 from perftune.tuning.spending import Spending
@@ -280,17 +281,18 @@ def standing(loop: Loop, racers: Sequence[Candidate]) -> Standing:
     study = loop.study
     said = verdict(study, racers)
     pair = [candidate for candidate in racers if said is None or candidate.key in (said.best, study.space.base.key)]
-    if said is not None and said.answer is Answer.NOT_DECIDED:
-        more = (said.more_heats or MOST_HEATS) * heat_seconds(loop, pair[:2], MOST_ROUNDS)
-    elif said is None and len(racers) > 1:
-        more = LEAST_HEATS * heat_seconds(loop, pair[:2], MOST_ROUNDS)
-    else:
-        more = FEW_TRIALS * loop.trial_seconds()
-    needs = f"about {minutes_text(more)} more"
     untold = loop.untold[0] if loop.untold else None
     if untold is not None:
         more = loss_seconds(loop, MORE_LOSS_STEPS) + loop.final_seconds()
-        needs = f"about {minutes_text(more)} more, to compare its loss over {MORE_LOSS_STEPS} steps,"
+    elif said is not None and said.answer is Answer.NOT_DECIDED:
+        more = (said.more_heats or MOST_HEATS) * heat_seconds(loop.study, pair[:2], MOST_ROUNDS)
+    elif said is None and len(racers) > 1:
+        more = LEAST_HEATS * heat_seconds(loop.study, pair[:2], MOST_ROUNDS)
+    else:
+        more = FEW_TRIALS * loop.trial_seconds()
+    needs = f"about {minutes_text(more)} more"
+    if untold is not None:
+        needs += f", to compare its loss over {MORE_LOSS_STEPS} steps,"
     is_over = not _has_likely_gain(study) and (said is not None or len(racers) < 2)
     return Standing(said, is_over, needs, untold)
 

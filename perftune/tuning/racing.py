@@ -1,7 +1,6 @@
 """Contenders to who is better, in heats: side by side in turns, or one after the other where they do not fit so."""
 
 from collections.abc import Sequence
-from statistics import median
 
 from perftune.decisions import Answer, Verdict, decide, hopeless, is_over
 from perftune.errors import NoCandidateError
@@ -9,10 +8,10 @@ from perftune.isolation.heat import TurnPlan
 from perftune.records.candidate import Candidate
 from perftune.records.heat import Round
 from perftune.records.study import Study
-from perftune.records.summary import step_interval
 from perftune.records.trial import Purpose
 from perftune.search import contenders
 from perftune.tuning.beside import fit_beside
+from perftune.tuning.costs import WARMUP_STEPS, heat_seconds, slice_seconds
 from perftune.tuning.heats import heats, process_spread
 from perftune.tuning.loop import Loop
 from perftune.tuning.loss_steps import SAME_MATH_STEPS, kept_seconds
@@ -23,13 +22,9 @@ LEAST_HEATS, HEATS_TO_TELL, MOST_HEATS = 2, 3, 8
 """Heats before a race may end, for which it is planned, and after which it ends undecided."""
 TRIALS_SHARE = {Purpose.RACE: 0.7, Purpose.ABLATION: 0.9}
 """Part of the budget of trials that is spent when heats for this reason have to end; the rest is for the checks."""
-WARMUP_STEPS = 2
 LEAST_ROUNDS, MOST_ROUNDS = 4, 10
 FIRST_ROUNDS = SAME_MATH_STEPS - WARMUP_STEPS
 """The first heat has at least so many, so that it tells the loss as well where there is no time for more."""
-SLICE_SECONDS, SLICE_SHARE = 1.0, 0.004
-"""A slice of the contender in the middle is shorter than most disturbances, so that one spoils a round and not a heat;
-and no more than this part of the budget."""
 MOST_CONTENDERS = 4
 """Beside the user's own: the more race, the less each is seen."""
 
@@ -64,7 +59,8 @@ def field_of_race(loop: Loop) -> list[Candidate]:
 
 def _least_seconds(loop: Loop, field: Sequence[Candidate]) -> float:
     """What a race of these takes that ends as soon as it may: a first heat that tells the loss too, and another."""
-    return heat_seconds(loop, field, FIRST_ROUNDS) + (LEAST_HEATS - 1) * heat_seconds(loop, field, LEAST_ROUNDS)
+    first, later = (heat_seconds(loop.study, field, rounds) for rounds in (FIRST_ROUNDS, LEAST_ROUNDS))
+    return first + (LEAST_HEATS - 1) * later
 
 
 def reference(study: Study, racers: Sequence[Candidate]) -> Candidate:
@@ -146,7 +142,7 @@ def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, wanted_se
 
     is_proved = any(trial.heat is not None for trial in loop.study.of(field[0]))
     plan = TurnPlan(
-        slice_seconds=_slice_seconds(loop.study), max_rounds=num_rounds, warmup_steps=WARMUP_STEPS
+        slice_seconds=slice_seconds(loop.study), max_rounds=num_rounds, warmup_steps=WARMUP_STEPS
     )  # fmt: skip
     loop.run_in_turns(field, purpose, plan, goes_on, worst_batch=not is_proved)
     return True
@@ -154,30 +150,12 @@ def run_heat(loop: Loop, field: Sequence[Candidate], purpose: Purpose, wanted_se
 
 def _num_rounds(loop: Loop, field: Sequence[Candidate], wanted_seconds: float, most_seconds: float) -> int:
     """As many as fit into the wanted seconds, at least a few; 0 where not even one fits into what there is."""
-    start, each = heat_seconds(loop, field, 0), heat_seconds(loop, field, 1) - heat_seconds(loop, field, 0)
+    start, with_one = (heat_seconds(loop.study, field, rounds) for rounds in (0, 1))
+    each = with_one - start
     is_first = not any(trial.heat is not None for trial in loop.study.trials)
     least = FIRST_ROUNDS if is_first else LEAST_ROUNDS
     number = min(MOST_ROUNDS, max(least, int((wanted_seconds - start) / each)))
     return max(0, min(number, int((most_seconds - start) / each)))
-
-
-def heat_seconds(loop: Loop, field: Sequence[Candidate], num_rounds: int) -> float:
-    """What a heat takes, from what trials of the search have taken: to start and build, to warm up, and its rounds."""
-    searched = [t for t in loop.study.completed(Purpose.SEARCH) if t.measurement is not None]
-    starts = [t.wall_seconds - sum(t.measurement.steps.step_seconds) for t in searched if t.measurement]
-    step = median(_step_seconds(loop.study, candidate) for candidate in field)
-    turn = max(step, _slice_seconds(loop.study))
-    return len(field) * (median(starts or [0.0]) + WARMUP_STEPS * step + num_rounds * turn)
-
-
-def _step_seconds(study: Study, candidate: Candidate) -> float:
-    own = [step_interval(t.measurement).value for t in study.of(candidate) if t.measurement is not None]
-    known = own or [step_interval(t.measurement).value for t in study.completed() if t.measurement is not None]
-    return median(known or [0.0])
-
-
-def _slice_seconds(study: Study) -> float:
-    return min(SLICE_SECONDS, SLICE_SHARE * study.probe.budget.minutes * 60)
 
 
 def _one_after_the_other(loop: Loop, field: Sequence[Candidate], purpose: Purpose) -> None:

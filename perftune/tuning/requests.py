@@ -5,7 +5,7 @@ from typing import Any
 
 from perftune.devices.cuda_allocator import allocator_environment
 from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, WORKERS, Candidate
-from perftune.records.heat import undisturbed
+from perftune.records.disturbance import undisturbed
 from perftune.records.probe import Objective, ProbeSpec
 from perftune.records.study import Study
 from perftune.records.trial import Purpose, StopRule, Trial, TrialRequest

@@ -4,8 +4,9 @@ from typing import Protocol
 
 from perftune.records.prior import Prior
 from perftune.records.trial import Purpose
+from perftune.tuning.costs import heat_seconds
 from perftune.tuning.loop import Loop, minutes_text
-from perftune.tuning.racing import LEAST_HEATS, LEAST_ROUNDS, heat_seconds
+from perftune.tuning.racing import LEAST_HEATS, LEAST_ROUNDS
 
 SEARCH_SHARE = 0.45
 """Part of the budget, in minutes and in trials, that is spent when the search has to end."""
@@ -52,14 +53,14 @@ def _may_go_on(loop: Loop) -> bool:
         return True
     has_trials = len(trials) < SEARCH_SHARE * loop.study.probe.budget.trials
     pair = [loop.leader() or loop.study.space.base, loop.study.space.base]
-    kept = LEAST_HEATS * heat_seconds(loop, pair, LEAST_ROUNDS) + loop.final_seconds() + loop.trial_seconds()
+    kept = LEAST_HEATS * heat_seconds(loop.study, pair, LEAST_ROUNDS) + loop.final_seconds() + loop.trial_seconds()
     return has_trials and loop.spending.left_seconds(SEARCH_SHARE) > 0 and loop.spending.left_seconds() > kept
 
 
 def _say_if_too_little(loop: Loop) -> None:
     """The user's own has run, so what an answer takes can be said: another trial, heats of two, the final checks."""
     base = loop.study.space.base
-    turns_seconds = LEAST_HEATS * heat_seconds(loop, [base, base], LEAST_ROUNDS)
+    turns_seconds = LEAST_HEATS * heat_seconds(loop.study, [base, base], LEAST_ROUNDS)
     needed = loop.spending.spent_seconds + loop.trial_seconds() + turns_seconds + loop.final_seconds()
     if needed > loop.spending.total_seconds:
         given = minutes_text(loop.spending.total_seconds)

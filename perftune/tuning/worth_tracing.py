@@ -8,11 +8,9 @@ from perftune.records.candidate import Space
 from perftune.records.prior import Predicted
 from perftune.records.probe import Objective
 from perftune.records.survey import Survey
+from perftune.search.space import SLOW_HALF
 from perftune.units import format_bytes
 
-SLOW_HALF = 3.0
-"""Half precision that multiplies so many times slower than fp32 is not traced, as nothing that it saves elsewhere makes
-up for that; one that the CPU only emulates was seen to multiply 20 to 30 times slower."""
 TIGHT = 0.7
 """Memory is tight when the largest predicted peak is above this part of what may be used: on a CPU predictions are a
 quarter off (one standard deviation, see `search`), and no more was seen than a third."""
@@ -66,11 +64,9 @@ def worth_tracing(
 
 
 def _slow_half(survey: Survey) -> str | None:
-    rates = survey.flops_per_second
-    times = rates["fp32"] / rates["bf16"] if {"fp32", "bf16"} <= rates.keys() else 0.0
-    if survey.device.kind != "cpu" or times < SLOW_HALF:
+    if survey.half_slowdown < SLOW_HALF:
         return None
-    return f"half precision was not traced: this CPU multiplies {times:.0f} times slower in it"
+    return f"half precision was not traced: this CPU multiplies {survey.half_slowdown:.0f} times slower in it"
 
 
 def _roomy(space: Space, peaks: Sequence[int]) -> str | None:

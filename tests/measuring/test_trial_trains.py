@@ -243,7 +243,7 @@ def test_a_first_step_that_cannot_win_ends_inside_itself(runs: Runs) -> None:
     trial = runs.trial("slow", micro_batch=1, stop=StopRule(give_up_first_step_seconds=1.0))
     assert trial.outcome is Outcome.GAVE_UP
     assert trial.failure is not None
-    assert "after 1 of 8 micro-batches" in trial.failure.message
+    assert ": 1 of 8 micro-batches took" in trial.failure.message
     assert trial.failure.step_seconds is not None
     assert 7 < trial.failure.step_seconds / 2.0 < 80, "eight micro-batches of two seconds and what the first adds"
 

@@ -92,3 +92,9 @@ def heat(first: int, *ran: tuple[Candidate, Sequence[float]], purpose: Purpose =
 def with_trials(study: Study, *trials: Trial) -> Study:
     """The study with these as well."""
     return study.model_copy(update={"trials": (*study.trials, *trials)})
+
+
+def searched(*ran: tuple[Candidate, float], **changes: Any) -> Study:
+    """The search has run these, with so many seconds a step."""
+    trials = [trial(1 + n, one, (step,) * 4, purpose=Purpose.SEARCH) for n, (one, step) in enumerate(ran)]
+    return with_trials(empty_study(**changes), *trials)

@@ -16,6 +16,8 @@ from perftune.records.device import Device, Telemetry, Versions
 from perftune.records.gradients import GradientSketch, GroupSketch
 from perftune.records.heat import TurnTaken
 from perftune.records.probe import Budget, ProbeSpec, Target
+from perftune.records.recommendation import Recommendation
+from perftune.records.study import Study
 from perftune.records.survey import Survey, SurveyRequest, WorstSample
 from perftune.records.trace import Trace, TraceRequest
 from perftune.records.trial import (
@@ -30,6 +32,7 @@ from perftune.records.trial import (
     Trial,
     TrialRequest,
 )
+from perftune.tuning import probe_study
 from perftune.units import GIB, MIB
 
 GLOBAL_BATCH = 32
@@ -303,3 +306,19 @@ def probe(**changes: Any) -> ProbeSpec:
         "budget": Budget(trials=100, minutes=15),
     }
     return ProbeSpec(**{**values, **changes})
+
+
+def answer(study: Study) -> Recommendation:
+    """Of a finished study."""
+    assert study.recommendation is not None
+    return study.recommendation
+
+
+def run(directory: Path, runner: ScriptedRunner, **changes: object) -> Study:
+    """A whole study of the scripted probe."""
+    return probe_study(probe(**changes), directory, runner=runner, clock=runner.clock)
+
+
+def crash(request: TrialRequest) -> Failure:
+    """What says for which purpose it was run."""
+    return Failure(kind=Outcome.CRASHED, message=f"no {request.purpose.value} today")

@@ -5,23 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from perftune.records.recommendation import Recommendation
 from perftune.records.study import Study
 from perftune.records.trial import Evaluation, Outcome, Purpose, Trial
 from perftune.tuning import probe_study
 from perftune.tuning.evaluating import best_eval_batch, own_eval_batch
-from tests.tuning.scripted import ScriptedRunner, probe
+from tests.tuning.scripted import ScriptedRunner, answer, probe
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     runner = ScriptedRunner()
     return probe_study(probe(), tmp_path_factory.mktemp("study"), runner=runner, clock=runner.clock)
-
-
-def answer(study: Study) -> Recommendation:
-    assert study.recommendation is not None
-    return study.recommendation
 
 
 def with_seconds(study: Study, seconds: Mapping[int, tuple[float, ...]], peak_bytes: int = 1) -> Study:

@@ -11,8 +11,9 @@ from perftune.records.study import Study
 from perftune.records.trial import Purpose
 from perftune.search import ModelSearch
 from perftune.tuning import SilentObserver, probe_study
+from perftune.tuning.costs import steps_seconds
 from perftune.tuning.loop import Loop
-from perftune.tuning.loss_steps import KEPT_SHARE, kept_seconds, longest_heat, loss_seconds, loss_steps
+from perftune.tuning.loss_steps import KEPT_SHARE, kept_seconds, loss_seconds, loss_steps
 from perftune.tuning.spending import Spending
 from tests.tuning.scripted import ScriptedRunner, probe
 
@@ -53,13 +54,8 @@ def test_another_micro_batch_is_told_by_ten_steps_and_other_rounding_by_24(study
 
 def test_loss_trials_cost_their_starts_and_their_steps(study: Study) -> None:
     loop = loop_of(searched_only(study))
-    walls = {}
-    for candidate in (study.space.base, best(loop.study)):
-        trial = [t for t in loop.study.of(candidate) if t.purpose is Purpose.SEARCH and t.measurement][-1]
-        assert trial.measurement is not None
-        steps = sorted(trial.measurement.steps.step_seconds)
-        walls[candidate.key] = trial.wall_seconds - sum(steps) + 24 * steps[len(steps) // 2]
-    assert loss_seconds(loop, 24) == pytest.approx(sum(walls.values()))
+    both = (study.space.base, best(loop.study))
+    assert loss_seconds(loop, 24) == pytest.approx(sum(steps_seconds(loop.study, one, 24) for one in both))
 
 
 def test_before_the_race_the_time_for_the_leaders_loss_is_kept(study: Study) -> None:
@@ -78,10 +74,8 @@ def test_nothing_is_kept_once_a_heat_was_long_enough(study: Study) -> None:
     raced = [t for t in study.trials if t.purpose is Purpose.RACE and t.candidate in (own, leader) and t.measurement]
     heat = raced[0].heat
     pair = [trial for trial in raced if trial.heat == heat]
-    longer = [with_steps(trial, 24) for trial in pair]
     kept = tuple(trial for trial in searched_only(study).trials)
     short, enough = ([with_steps(trial, count) for trial in pair] for count in (23, 24))
-    assert longest_heat(loop_of(study.model_copy(update={"trials": (*kept, *longer)})), leader, own) == 24
     assert kept_seconds(loop_of(study.model_copy(update={"trials": (*kept, *short)}))) > 0
     assert kept_seconds(loop_of(study.model_copy(update={"trials": (*kept, *enough)}))) == 0
 

@@ -8,16 +8,15 @@ from threadpoolctl import threadpool_info
 
 from perftune.devices import host
 from perftune.errors import NoCandidateError, StudyMismatchError, WorkloadError
-from perftune.records.candidate import PRECISION
 from perftune.records.device import Telemetry
 from perftune.records.probe import Budget, Objective, Target
-from perftune.records.recommendation import Decision, Recommendation
+from perftune.records.recommendation import Decision
 from perftune.records.study import Study
 from perftune.records.trial import Failure, Measurement, Outcome, Purpose, TrialRequest
 from perftune.tuning import SilentObserver, probe_study
 from perftune.tuning.study_file import load_study
 from perftune.units import GIB, MIB, format_bytes
-from tests.tuning.scripted import GLOBAL_BATCH, Physics, ScriptedRunner, probe
+from tests.tuning.scripted import GLOBAL_BATCH, Physics, ScriptedRunner, answer, crash, probe, run
 
 pytestmark = pytest.mark.long
 
@@ -30,19 +29,6 @@ hot_and_shared = Telemetry(
     num_other_processes=1,
     other_processes_bytes=3 * GIB,
 )
-
-
-def answer(study: Study) -> Recommendation:
-    assert study.recommendation is not None
-    return study.recommendation
-
-
-def run(directory: Path, runner: ScriptedRunner, **changes: object) -> Study:
-    return probe_study(probe(**changes), directory, runner=runner, clock=runner.clock)
-
-
-def crash(request: TrialRequest) -> Failure:
-    return Failure(kind=Outcome.CRASHED, message=f"no {request.purpose.value} today")
 
 
 def test_the_fastest_candidate_is_found_and_proved(tmp_path: Path) -> None:
@@ -68,18 +54,6 @@ def test_the_global_batch_is_the_same_in_every_trial(tmp_path: Path) -> None:
             == GLOBAL_BATCH
         )
         assert request.arguments["learning_rate"] == 1e-3
-
-
-def test_the_final_trial_has_everything_in_its_memory(tmp_path: Path) -> None:
-    runner = ScriptedRunner()
-    found = answer(run(tmp_path, runner))
-    final = next(request for request in runner.requests if request.number == found.final_trial)
-    assert final.purpose is Purpose.FINAL
-    assert final.candidate == found.candidate
-    assert final.evaluate
-    assert final.save_checkpoint
-    assert final.worst_batch[0] == 100
-    assert len(final.worst_batch) == found.candidate.micro_batch
 
 
 def test_every_tuned_line_has_its_own_measured_effect(tmp_path: Path) -> None:
@@ -242,34 +216,6 @@ def test_nothing_better_means_keep_yours(tmp_path: Path) -> None:
     assert found.arguments["per_device_train_batch_size"] == 8
 
 
-def test_a_loss_that_goes_its_own_way_is_rejected_and_said(tmp_path: Path) -> None:
-    def shift(request: TrialRequest) -> float:
-        return 0.1 if request.candidate.settings["precision"] == "bf16" else 0.0
-
-    found = answer(run(tmp_path, ScriptedRunner(loss_shift=shift)))
-    assert found.candidate.settings["precision"] == "fp32"
-    assert any("the loss is higher than that of your own arguments" in item.reason for item in found.rejected)
-
-
-def test_a_loss_that_scales_with_accumulation_is_named(tmp_path: Path) -> None:
-    def shift(request: TrialRequest) -> float:
-        return float(request.arguments["gradient_accumulation_steps"]) - 1
-
-    found = answer(run(tmp_path, ScriptedRunner(loss_shift=shift)))
-    assert found.candidate.micro_batch == 8
-    assert any("averages its loss over the micro-batch" in item.reason for item in found.rejected)
-
-
-def test_a_final_run_that_fails_gives_way_to_the_next(tmp_path: Path) -> None:
-    def fault(request: TrialRequest) -> Failure | None:
-        wide = request.candidate.micro_batch == GLOBAL_BATCH
-        return crash(request) if request.purpose is Purpose.FINAL and wide else None
-
-    found = answer(run(tmp_path, ScriptedRunner(fault=fault)))
-    assert found.candidate.micro_batch < GLOBAL_BATCH
-    assert any("no final today" in item.reason for item in found.rejected)
-
-
 def test_no_more_trials_than_the_budget(tmp_path: Path) -> None:
     study = run(tmp_path, ScriptedRunner(), budget=Budget(trials=12, minutes=15))
     assert len(study.trials) <= 12 + 1
@@ -282,33 +228,6 @@ def test_arguments_that_do_not_fit_are_replaced(tmp_path: Path) -> None:
     assert found.comparison is None
     assert physics.peak_bytes(found.candidate) <= 1200 * MIB * 0.9
     assert any("do not run within the limit" in note for note in found.notes)
-
-
-def test_headroom_is_kept(tmp_path: Path) -> None:
-    target = Target(device="cpu", memory_bytes=900 * MIB, headroom=0.2)
-    study = run(tmp_path, ScriptedRunner(), target=target)
-    assert answer(study).headroom_bytes >= 0.2 * 900 * MIB
-
-
-def test_headroom_is_that_of_the_run_that_needed_most(tmp_path: Path) -> None:
-    needy = ScriptedRunner(extra_bytes=lambda request: 50 * MIB if request.purpose is Purpose.RACE else 0)
-    study = run(tmp_path, needy)
-    found = answer(study)
-    final = next(t for t in study.trials if t.number == found.final_trial)
-    assert final.measurement is not None
-    needed = study.space.memory_limit_bytes - found.headroom_bytes
-    assert needed == final.measurement.memory.peak_bytes + 50 * MIB
-
-
-def test_a_candidate_with_one_run_over_the_headroom_is_rejected(tmp_path: Path) -> None:
-    def extra(request: TrialRequest) -> int:
-        is_own = request.candidate.settings["precision"] == "fp32"
-        return 900 * MIB if request.purpose is Purpose.RACE and not is_own else 0
-
-    target = Target(device="cpu", memory_bytes=1500 * MIB, headroom=0.1)
-    found = answer(run(tmp_path, ScriptedRunner(extra_bytes=extra), target=target))
-    assert found.candidate.settings["precision"] == "fp32"
-    assert any("one of its runs needs more memory" in item.reason for item in found.rejected)
 
 
 def test_nothing_fits(tmp_path: Path) -> None:
@@ -392,37 +311,3 @@ def test_while_a_study_runs_the_models_compute_on_one_thread(tmp_path: Path) -> 
 
     run(tmp_path, ScriptedRunner(fault=look))
     assert set(seen) == {1}
-
-
-def test_a_loss_that_could_not_be_told_leaves_it_undecided_and_says_what_would_tell(tmp_path: Path) -> None:
-    """Where the loss lies just at the tolerance no number of steps tells on which side of it."""
-
-    def shift(request: TrialRequest) -> float:
-        return 0.0 if request.candidate.micro_batch == 8 and request.candidate.settings[PRECISION] == "fp32" else 0.02
-
-    found = answer(run(tmp_path, ScriptedRunner(loss_shift=shift)))
-    assert found.decision is Decision.NOT_DECIDED
-    assert found.best_so_far is not None
-    assert found.best_so_far.settings[PRECISION] == "bf16"
-    assert found.needs is not None
-    assert found.needs.endswith("more, to compare its loss over 60 steps,")
-    assert any("could not be told" in one.reason for one in found.rejected)
-
-
-@pytest.mark.parametrize(("shifted", "decision"), [(0.0, Decision.TUNED), (0.1, Decision.KEEP_YOURS)])
-def test_a_loss_that_dropout_hides_is_told_without_dropout(tmp_path: Path, shifted: float, decision: Decision) -> None:
-    def shift(request: TrialRequest) -> float:
-        return (
-            0.0 if request.candidate.micro_batch == 8 and request.candidate.settings[PRECISION] == "fp32" else shifted
-        )
-
-    runner = ScriptedRunner(loss_shift=shift, has_dropout=True)
-    found = answer(run(tmp_path, runner))
-    looked = [request for request in runner.requests if request.without_dropout]
-    assert {request.purpose for request in looked} == {Purpose.WITHOUT_DROPOUT}
-    assert {request.exact_steps for request in looked} == {10}
-    assert found.decision is decision
-    if decision is Decision.TUNED:
-        assert found.loss_check is not None
-        assert found.loss_check.num_steps == 10
-        assert found.loss_check.message.endswith("with dropout left out of both")

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from perftune.errors import NoCandidateError
-from perftune.records.candidate import MICRO_BATCH, PRECISION, Candidate
+from perftune.records.candidate import MICRO_BATCH, PRECISION
 from perftune.records.probe import Budget
 from perftune.records.study import Study
 from perftune.records.trial import Outcome, Purpose
 from perftune.search import ModelSearch
 from perftune.tuning import SilentObserver, racing
+from perftune.tuning.costs import heat_seconds
 from perftune.tuning.loop import Loop
 from perftune.tuning.racing import (
     field_of_race,
-    heat_seconds,
     race,
     reference,
     run_heat,
@@ -23,7 +23,7 @@ from perftune.tuning.racing import (
     verdict,
 )
 from perftune.tuning.spending import Spending
-from tests.tuning.made import empty_study, failed, heat, trial, with_trials
+from tests.tuning.made import empty_study, failed, heat, searched, with_trials
 from tests.tuning.scripted import FakeClock, Physics, ScriptedRunner
 
 STUDY = empty_study()
@@ -31,15 +31,6 @@ BASE = STUDY.space.base
 LARGE = BASE.replace(**{MICRO_BATCH: 32})
 BF16 = BASE.replace(**{PRECISION: "bf16"})
 BOTH = LARGE.replace(**{PRECISION: "bf16"})
-
-
-def searched(*seconds: tuple[Candidate, float], study: Study = STUDY) -> Study:
-    """The search has run these."""
-    trials = [
-        trial(1 + n, one, (step,) * 4, purpose=Purpose.SEARCH, first_gradient=None)
-        for n, (one, step) in enumerate(seconds)
-    ]
-    return with_trials(study, *trials)
 
 
 def loop_of(study: Study, tmp_path: Path, minutes: float = 15, trials: int = 100, **physics: float) -> Loop:
@@ -69,7 +60,7 @@ def test_the_fewer_minutes_the_fewer_race(tmp_path: Path) -> None:
     assert len(field_of_race(loop_of(study, tmp_path))) == 4
     some = loop_of(study, tmp_path)
     field = [LARGE, medium, small, BASE]
-    before = heat_seconds(some, field, racing.FIRST_ROUNDS) + heat_seconds(some, field, racing.LEAST_ROUNDS)
+    before = heat_seconds(some.study, field, racing.FIRST_ROUNDS) + heat_seconds(some.study, field, racing.LEAST_ROUNDS)
     kept = some.spending.left_seconds() - seconds_before_checks(some)
     assert racing.FIRST_ROUNDS == 8
     enough, short = ((before + kept + extra) / 60 for extra in (+2.0, -2.0))
@@ -102,20 +93,6 @@ def test_before_the_checks_there_is_what_is_left_less_the_final_trial_and_after_
     assert seconds_before_checks(loop_of(twice, tmp_path, minutes=10)) == pytest.approx(600 - final - loss)
 
 
-def test_a_heat_takes_starts_warm_up_and_rounds_of_everyone(tmp_path: Path) -> None:
-    loop = loop_of(searched((BASE, 2.0), (BOTH, 1.5), (LARGE, 4.0)), tmp_path)
-    assert heat_seconds(loop, [BASE, BOTH, LARGE], 0) == pytest.approx(3 * (2.0 + 2 * 2.0))
-    assert heat_seconds(loop, [BASE, BOTH, LARGE], 5) == pytest.approx(3 * (2.0 + (2 + 5) * 2.0))
-    assert heat_seconds(loop, [BF16], 1) == pytest.approx(2.0 + 3 * 2.0), "of who never ran the others' median"
-
-
-def test_a_turn_takes_a_slice_where_steps_are_shorter(tmp_path: Path) -> None:
-    loop = loop_of(searched((BASE, 0.1), (BOTH, 0.1)), tmp_path)
-    assert heat_seconds(loop, [BASE, BOTH], 5) == pytest.approx(2 * (2.0 + 2 * 0.1 + 5 * 1.0))
-    short = loop_of(searched((BASE, 0.1), (BOTH, 0.1)), tmp_path, minutes=2)
-    assert heat_seconds(short, [BASE, BOTH], 5) == pytest.approx(2 * (2.0 + 2 * 0.1 + 5 * 0.004 * 120))
-
-
 def steps_of_heat(loop: Loop, wanted_seconds: float) -> int:
     """How many rounds a heat of the user's own and another has."""
     assert run_heat(loop, [LARGE, BASE], Purpose.RACE, wanted_seconds)
@@ -126,7 +103,7 @@ def steps_of_heat(loop: Loop, wanted_seconds: float) -> int:
 
 def test_a_heat_has_as_many_rounds_as_the_wanted_time_has_room_for(tmp_path: Path) -> None:
     study = with_trials(searched((BASE, 1.0), (LARGE, 1.0)), *heat(11, (LARGE, (1.0,) * 3), (BASE, (1.0,) * 3)))
-    start = heat_seconds(loop_of(study, tmp_path), [LARGE, BASE], 0)
+    start = heat_seconds(study, [LARGE, BASE], 0)
     assert steps_of_heat(loop_of(study, tmp_path), start + 2 * 7.5) == 7
     assert steps_of_heat(loop_of(study, tmp_path), start) == racing.LEAST_ROUNDS == 4
     assert steps_of_heat(loop_of(study, tmp_path), 1000.0) == racing.MOST_ROUNDS == 10
@@ -139,7 +116,7 @@ def test_the_first_heat_is_long_enough_to_tell_the_loss_too(tmp_path: Path) -> N
 def test_there_is_no_heat_without_the_time_for_a_round_or_the_trials(tmp_path: Path) -> None:
     study = with_trials(searched((BASE, 1.0), (LARGE, 1.0)), *heat(11, (LARGE, (1.0,) * 10), (BASE, (1.0,) * 10)))
     left = loop_of(study, tmp_path)
-    needed = heat_seconds(left, [LARGE, BASE], 1) + left.spending.left_seconds() - seconds_before_checks(left)
+    needed = heat_seconds(left.study, [LARGE, BASE], 1) + left.spending.left_seconds() - seconds_before_checks(left)
     assert not run_heat(loop_of(study, tmp_path, minutes=(needed - 0.1) / 60), [LARGE, BASE], Purpose.RACE, 100.0)
     assert run_heat(loop_of(study, tmp_path, minutes=(needed + 0.1) / 60), [LARGE, BASE], Purpose.RACE, 100.0)
     # 4 trials are in the study and 2 more would be run: 70 % of the budget is for the race, 90 % for lines too.

@@ -9,7 +9,8 @@ from perftune.records.prior import Predicted
 from perftune.records.probe import Objective, Target
 from perftune.records.survey import Survey
 from perftune.search import build_space
-from perftune.tuning.worth_tracing import SLOW_HALF, TIGHT, worth_tracing
+from perftune.search.space import SLOW_HALF
+from perftune.tuning.worth_tracing import TIGHT, worth_tracing
 from perftune.units import GIB
 from tests.tuning.scripted import probe, survey
 
