@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from perftune.errors import IsolationError
-from perftune.isolation.protocol import SERVER_ENVIRONMENT, ForkRequest
+from perftune.isolation.environment import server_environment
+from perftune.isolation.protocol import ForkRequest
 
 START_SECONDS = 300.0
 """Importing torch and transformers takes about 9 s on two quiet cores; a loaded machine can be many times slower."""
@@ -44,14 +45,13 @@ class Connection:
         """
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, **{k: os.environ.get(k, v) for k, v in SERVER_ENVIRONMENT.items()}}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", START, "\n".join(path or str(Path.cwd()) for path in sys.path), *preload],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                env=environment,
+                env=server_environment(os.environ),
                 start_new_session=True,  # a Ctrl-C in the terminal is for the parent alone
             )
         assert self._process.stdin is not None

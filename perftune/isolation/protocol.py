@@ -36,9 +36,6 @@ TRACING = "perftune.tracing.trace"
 PRELOAD_TO_TRACE = (*PRELOAD, TRACING)
 """For a server that forks traces; fake tensors take a while to import."""
 
-SERVER_ENVIRONMENT = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TOKENIZERS_PARALLELISM": "false"}
-"""The first makes ``torch.cuda.is_available()`` ask NVML, which leaves CUDA uninitialised and forking safe."""
-
 
 class ForkRequest(NamedTuple):
     """One process that the runner asks for."""

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from perftune.isolation.environment import server_environment
 from perftune.isolation.launchers.launched import signal_group
-from perftune.isolation.protocol import SERVER_ENVIRONMENT, ForkRequest
+from perftune.isolation.protocol import ForkRequest
 from perftune.task_folder import LOG
 
 
@@ -19,7 +20,7 @@ class Spawned:
 
     def __init__(self, request: ForkRequest) -> None:
         command = [sys.executable, "-m", "perftune.isolation.server", "--once", json.dumps(request._asdict())]
-        environment = {**SERVER_ENVIRONMENT, **os.environ, **request.environment}
+        environment = {**server_environment(os.environ), **request.environment}
         with (Path(request.directory) / LOG).open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True

@@ -1,0 +1,24 @@
+"""The environment that trials start in: the user's own, with what makes them safe to fork and fit for busy machines."""
+
+from collections.abc import Mapping
+
+SERVER_ENVIRONMENT = {
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "GOMP_SPINCOUNT": "3000",
+}
+"""The first makes ``torch.cuda.is_available()`` ask NVML, which leaves CUDA uninitialised and forking safe.
+
+The last is for how long a thread of libgomp that waits for the others spins before it sleeps (libgomp's manual,
+GOMP_SPINCOUNT). By default it is longer than a time slice of the kernel: beside other work a thread then spins for one
+that has no core, and keeps it from the core that it spins on. A step of 0.14 s took 2 to 5 s beside two busy processes,
+and 0.3 s with this; without other work it made no difference (benchmarks/noise/spinning.py).
+"""
+SPINNING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+"""Who has set one of these trains so, and trials do, too."""
+
+
+def server_environment(own: Mapping[str, str]) -> dict[str, str]:
+    """Of the processes that trials are forked from, or of a fresh interpreter: the user's own goes before ours."""
+    ours = {k: v for k, v in SERVER_ENVIRONMENT.items() if k not in SPINNING or not any(s in own for s in SPINNING)}
+    return {**ours, **own}

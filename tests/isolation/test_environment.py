@@ -1,0 +1,33 @@
+"""What trials start with: how long waiting threads spin, unless the user has said so; what the user has set stays."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from perftune.isolation.environment import SERVER_ENVIRONMENT, server_environment
+
+
+def test_what_the_user_has_set_stays() -> None:
+    own = {"HOME": "/home/me", "TOKENIZERS_PARALLELISM": "true", "GOMP_SPINCOUNT": "7"}
+    assert server_environment(own) == {**own, "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+
+
+def test_threads_that_wait_soon_sleep() -> None:
+    assert server_environment({})["GOMP_SPINCOUNT"] == SERVER_ENVIRONMENT["GOMP_SPINCOUNT"] == "3000"
+
+
+@pytest.mark.parametrize("policy", ["active", "passive"])
+def test_a_policy_of_the_user_is_not_overruled_by_a_count(policy: str) -> None:
+    """The count goes before the policy in libgomp."""
+    assert "GOMP_SPINCOUNT" not in server_environment({"OMP_WAIT_POLICY": policy})
+
+
+def test_the_library_takes_it() -> None:
+    """OMP_DISPLAY_ENV makes libgomp print what it goes by, when it is loaded."""
+    environment = server_environment({**os.environ, "OMP_DISPLAY_ENV": "verbose"})
+    told = subprocess.run([sys.executable, "-c", "import torch"], env=environment, capture_output=True, text=True)
+    if "GOMP_SPINCOUNT" not in told.stderr:
+        pytest.skip("this torch has another OpenMP")
+    assert f"GOMP_SPINCOUNT = '{environment['GOMP_SPINCOUNT']}'" in told.stderr
