@@ -1,4 +1,4 @@
-"""What trials start with: how long waiting threads spin, unless the user has said so; what the user has set stays."""
+"""What trials start with: waiting threads soon sleep, unless the user has said otherwise; what the user set stays."""
 
 import os
 import subprocess

@@ -1,7 +1,9 @@
+from typing import ClassVar
+
 from perftune.records.candidate import MICRO_BATCH
 from perftune.records.probe import Objective
 from perftune.records.trial import Outcome, Purpose
-from perftune.search import contenders, leader
+from perftune.search import contenders, leader, race
 
 SAMPLES = Objective.SAMPLES_PER_SECOND
 
@@ -76,3 +78,33 @@ def test_who_is_clearly_slower_is_hopeless_and_who_is_a_little_slower_is_not(spa
     assert {one.micro_batch for one in contenders(space, trials, SAMPLES)} == {16, 8, 4}
     trials = searched(trial, space, {4: 1.5, 8: 1.2, 16: 1.0}, times=6)
     assert [one.micro_batch for one in contenders(space, trials, SAMPLES)] == [16, 4]
+
+
+class Told:
+    """What models would say: sizes, best first, and the chance of each to be better than the first."""
+
+    chances: ClassVar = {16: 0.5, 8: 0.0301, 2: 0.03, 4: 0.0}
+
+    def __init__(self, encoding, trials, objective, seed):
+        self.encoding = encoding
+        rows = [encoding.number(encoding.space.base.replace(**{MICRO_BATCH: size})) for size in self.chances]
+        self.told = dict(zip(rows, self.chances.values(), strict=True))
+        self.leader = rows[0]
+        assert seed == 0, "the same study has the same contenders"
+
+    def standing(self):
+        return ({row: float(place) for place, row in enumerate(self.told)}, self.told)
+
+
+def test_who_has_three_in_a_hundred_or_less_to_be_the_best_does_not_race(space, trial, monkeypatch):
+    monkeypatch.setattr(race, "Beliefs", Told)
+    trials = searched(trial, space, {4: 1.0}, times=1)
+    assert [one.micro_batch for one in contenders(space, trials, SAMPLES)] == [16, 8, 4]
+    assert leader(space, trials, SAMPLES).micro_batch == 16
+
+
+def test_four_race_where_nobody_says_how_many(space, trial, monkeypatch):
+    monkeypatch.setattr(Told, "chances", dict.fromkeys((4, 16, 8, 2, 1), 0.5))
+    monkeypatch.setattr(race, "Beliefs", Told)
+    trials = searched(trial, space, {4: 1.0}, times=1)
+    assert [one.micro_batch for one in contenders(space, trials, SAMPLES)] == [4, 16, 8, 2]

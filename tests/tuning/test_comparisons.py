@@ -12,10 +12,12 @@ from perftune.tuning.comparisons import (
     TRAINING,
     carrier,
     chance_better,
+    common_steps,
     compare,
     describe,
     is_idle,
     line_effect,
+    longest_pair,
     pairs_of,
     runs,
     without_each_line,
@@ -62,6 +64,21 @@ def test_pairs_are_of_the_same_heat_whatever_it_was_for() -> None:
     )
     assert [(a.number, b.number) for a, b in pairs_of(study, LARGE, BASE)] == [(1, 2), (6, 5)]
     assert pairs_of(study, BF16, BASE) == []
+
+
+def test_of_several_heats_the_one_with_most_common_steps_is_the_longest() -> None:
+    study = with_trials(
+        STUDY,
+        *heat(1, (LARGE, (1.0,) * 9), (BASE, (2.0,) * 2)),
+        *heat(3, (LARGE, (1.0,) * 4), (BASE, (2.0,) * 5)),
+        *heat(5, (LARGE, (1.0,) * 3), (BASE, (2.0,) * 3)),
+    )
+    longest = longest_pair(study, LARGE, BASE)
+    assert longest is not None
+    assert [one.number for one in longest] == [3, 4]
+    assert common_steps(*longest) == 4
+    assert common_steps(longest[0], failed(9, BASE)) == 0
+    assert longest_pair(study, BF16, BASE) is None
 
 
 def test_a_comparison_is_the_ratio_of_the_throughputs_of_its_heats() -> None:
@@ -160,6 +177,8 @@ def test_a_line_is_idle_when_what_it_gains_is_worth_no_line() -> None:
     worthwhile = STUDY.probe.worthwhile
     assert is_idle(raced((1.0, 1 + 0.99 * worthwhile)), LARGE, BASE)
     assert not is_idle(raced((1.0, 1 + 1.01 * worthwhile)), LARGE, BASE)
+    exactly = STUDY.model_copy(update={"probe": STUDY.probe.model_copy(update={"worthwhile": 0.0})})
+    assert not is_idle(exactly.model_copy(update={"trials": raced((1.0, 1.0)).trials}), LARGE, BASE)
     assert not is_idle(raced((1.0, 1 + 2 * worthwhile)), LARGE, BASE)
     assert is_idle(raced((1.5, 1.0)), LARGE, BASE)
     assert not is_idle(STUDY, LARGE, BASE), "what was not measured is not known to be idle"
