@@ -29,6 +29,10 @@ STEPS = 5
 LEAST_ROUNDS = 0.5
 """A process seen undisturbed in less than so many rounds (expected) is left out: its value would be that of a burst.
 Only where no process was seen more often, those seen most stay."""
+OWN_ROUNDS = 2.5
+"""A process that is far from the others of its candidate in all rounds, but in so many of them agrees with itself, is
+another process and not a burst: bursts differ by `DISTURBED_SPREAD`, so that three rounds agree once in a hundred
+times; 2.5 as each that agrees counts as a little less than one."""
 HARDLY = 1e-6
 """Stands for no undisturbed round at all, so that nothing is divided by nothing."""
 INDEPENDENT = 0.7
@@ -152,20 +156,31 @@ def _common_fit(blocks: Array) -> tuple[Array, Array]:
 def _cells(blocks: Array, worth: Array, spread: Array) -> tuple[Array, Array]:
     """Each block's own worth of each contender, and in how many rounds it was seen undisturbed; both 0 if absent.
 
-    A heat of one spoilt round agrees with itself, so who is hardly ever near the common worth was never undisturbed.
+    A heat is looked at from the common worth. Where a contender of it is nowhere near that, it is looked at by itself.
     """
+    common = np.broadcast_to(worth[..., None, :], blocks.shape[:-1])
+    cells, num_quiet, num_near = _from(common, blocks, spread)
+    own_cells, own_quiet, _ = _from(_common_fit(blocks[..., None, :, :])[0], blocks, spread)
+    present = num_quiet > 0
+    is_far = (present & (num_near < LEAST_ROUNDS)).any(axis=-1, keepdims=True)
+    agrees = (~present | (own_quiet >= OWN_ROUNDS)).all(axis=-1, keepdims=True)
+    num_quiet = np.where(present & (num_near < LEAST_ROUNDS), HARDLY, num_quiet)
+    takes_own = is_far & agrees
+    return np.where(takes_own, own_cells, cells), np.where(takes_own, own_quiet, num_quiet)
+
+
+def _from(start: Array, blocks: Array, spread: Array) -> tuple[Array, Array, Array]:
+    """Each block fitted from a start: its worth, undisturbed rounds of each contender, and rounds near the start."""
     differences, both = _differences(blocks)
     members = np.abs(_pairs(blocks.shape[-2]))
     num_partners = both.any(axis=-1) @ members
     present = num_partners > 0
-    connected = present[..., :, None] & present[..., None, :] | np.eye(worth.shape[-1], dtype=bool)
-    start = np.broadcast_to(worth[..., None, :], present.shape)
+    connected = present[..., :, None] & present[..., None, :] | np.eye(blocks.shape[-2], dtype=bool)
     cells, near = _refit(differences, both, connected, start, spread[..., None] * WIDEST)
     for wider in (WIDER, *(1.0,) * STEPS):
         cells, quiet = _refit(differences, both, connected, cells, spread[..., None] * wider)
     num_near, num_quiet = (one.sum(axis=-1) @ members / np.maximum(num_partners, 1) for one in (near, quiet))
-    num_quiet = np.where(num_near < LEAST_ROUNDS, 0.0, num_quiet)
-    return np.where(present, cells, 0.0), np.where(present, np.maximum(num_quiet, HARDLY), 0.0)
+    return np.where(present, cells, 0.0), np.where(present, np.maximum(num_quiet, HARDLY), 0.0), num_near
 
 
 def _pairs(size: int) -> Array:

@@ -191,6 +191,36 @@ def test_a_process_that_is_faster_as_a_whole_still_counts() -> None:
     assert found.worth[0] - found.worth[1] == pytest.approx(0.03)
 
 
+@pytest.mark.parametrize("rounds", [3, 4, 8])
+def test_processes_of_two_kinds_are_told_from_bursts_by_agreeing_with_themselves(rounds: int) -> None:
+    """Of a candidate whose processes are 20 % slower or faster, seen three times against two, nothing is known."""
+    heats: list[Heat] = [{"a": [gain] * rounds, "b": [0.0] * rounds} for gain in (0.22, -0.22, 0.22, -0.22, 0.22)]
+    _, blocks = arranged(heats)
+    found = fit(blocks)
+    assert found.degrees == 4
+    assert found.worth[0] - found.worth[1] == pytest.approx(0.22 / 5)
+    factor = float(found.covariance[0, 0] + found.covariance[1, 1] - 2 * found.covariance[0, 1])
+    spread = np.std([0.22, -0.22, 0.22, -0.22, 0.22], ddof=1)
+    assert math.sqrt(float(found.variance) * factor) == pytest.approx(spread / math.sqrt(5))
+
+
+def test_a_heat_of_one_kind_counts_for_all_of_its_contenders() -> None:
+    usual: Heat = {"a": [0.1] * 4, "b": [0.0] * 4, "c": [0.05] * 4}
+    _, blocks = arranged([usual, usual, {**usual, "a": [0.5] * 4}])
+    found = fit(blocks)
+    assert (found.num_quiet[2] > 3.5).all()
+    assert found.worth[0] - found.worth[1] == pytest.approx((0.1 + 0.1 + 0.5) / 3)
+    assert found.worth[2] - found.worth[1] == pytest.approx(0.05)
+
+
+def test_a_heat_of_bursts_that_disagree_is_left_out() -> None:
+    usual: Heat = {"a": [0.1] * 4, "b": [0.0] * 4}
+    _, blocks = arranged([usual, usual, {"a": [0.6, 0.9, 0.6, -0.4], "b": [0.0] * 4}])
+    found = fit(blocks)
+    assert found.num_quiet[2, 0] < 0.5
+    assert found.worth[0] - found.worth[1] == pytest.approx(0.1, abs=1e-3)
+
+
 def test_a_study_beside_others_keeps_its_own_least_rounds() -> None:
     rounds = np.zeros((2, 1, 2, 2))
     rounds[0, 0, 0] = (2.0, -2.0)

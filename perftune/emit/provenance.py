@@ -6,7 +6,7 @@ import shlex
 from perftune.records.probe import Objective
 from perftune.records.recommendation import Decision, PairedComparison, Recommendation
 from perftune.records.study import Study
-from perftune.reports.certainty import BEST_OTHER, how_compared
+from perftune.reports.certainty import how_compared, other
 from perftune.reports.loading import load_lines
 from perftune.reports.verdict import verdict
 from perftune.units import format_bytes, format_rate
@@ -80,8 +80,8 @@ def _figures(study: Study, recommendation: Recommendation) -> list[str]:
         rate = f"{format_rate(before.samples_per_second, 'samples')} -> {rate}"
     found = [f"Throughput: {rate}"]
     if recommendation.comparison is not None:
-        other = BEST_OTHER.get(recommendation.decision)
-        who = f"Compared with yours, {other}" if other else "Compared with yours"
+        best_other = other(recommendation)
+        who = f"Compared with yours, {best_other}" if best_other else "Compared with yours"
         found.append(f"{who}: {_comparison(recommendation.comparison, study.probe.objective)}")
     peak = study.space.memory_limit_bytes - recommendation.headroom_bytes
     found.append(

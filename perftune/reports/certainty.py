@@ -11,11 +11,12 @@ from perftune.reports.verdict import recommended
 from perftune.reports.words import clean, counted, interval, joined
 from perftune.units import format_bytes, format_seconds
 
-BEST_OTHER = {
-    Decision.KEEP_YOURS: "the best other candidate",
-    Decision.NOT_DECIDED: "the best so far",
-}
-"""Whose figures are told where the user's own arguments are the answer."""
+
+def other(recommendation: Recommendation) -> str | None:
+    """Whose figures are told where the user's own arguments are the answer; None where they are not."""
+    if recommendation.decision is Decision.TUNED:
+        return None
+    return "the best so far" if recommendation.best_so_far else "the best other candidate"
 
 
 def certainty(study: Study) -> list[Bullet]:
@@ -36,13 +37,13 @@ def certainty(study: Study) -> list[Bullet]:
 
 def _comparison(recommendation: Recommendation) -> list[Bullet]:
     comparison = recommendation.comparison
-    other = BEST_OTHER.get(recommendation.decision)
+    who = other(recommendation)
     if comparison is None:
         said = "nothing to compare, your own arguments gave no paired run."
-        return [] if other else [Bullet(said, "Against yours")]
+        return [] if who else [Bullet(said, "Against yours")]
     ratio = comparison.ratio
     sure = "" if ratio.high == float("inf") else f", {ratio.confidence * 100:.0f} % interval"
-    label = f"{_capital(other)} against yours" if other else "Against yours"
+    label = f"{_capital(who)} against yours" if who else "Against yours"
     return [Bullet(f"{interval(ratio)}{sure}, {how_compared(comparison)}.", label)]
 
 
@@ -66,10 +67,10 @@ def how_compared(comparison: PairedComparison) -> str:
 
 
 def _loss(study: Study, recommendation: Recommendation) -> list[Bullet]:
-    check, other = recommendation.loss_check, BEST_OTHER.get(recommendation.decision)
+    check, who = recommendation.loss_check, other(recommendation)
     if check is None:
-        return [] if other else [Bullet("not compared.", "Loss")]
-    return loss_bullets(study, check, other)
+        return [] if who else [Bullet("not compared.", "Loss")]
+    return loss_bullets(study, check, who)
 
 
 def _trial(study: Study, number: int | None) -> Trial | None:

@@ -54,6 +54,9 @@ def _kept(recommendation: Recommendation, worthwhile: float) -> str:
 def _not_decided(study: Study, recommendation: Recommendation) -> str:
     needs = "" if recommendation.needs is None else f"; {clean(recommendation.needs)} would tell"
     best, comparison = recommendation.best_so_far, recommendation.comparison
+    if best is None and comparison is not None:
+        said = "nothing that ran is better than your own arguments, but there was no time for more"
+        return f"Not decided: {said}{needs}."
     if best is None:
         return f"Not decided: there was no time to compare anything with your own arguments{needs}."
     who = settings(best, study.space.base)

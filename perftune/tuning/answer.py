@@ -37,6 +37,8 @@ from perftune.tuning.heats import PAIRED
 from perftune.tuning.requests import candidate_arguments, environment
 from perftune.units import format_bytes, format_seconds
 
+LIKELY = 0.5
+"""A candidate that is less likely than this to be better than the user's own is not the best so far: theirs is."""
 MAX_REJECTED = 24
 
 
@@ -277,6 +279,7 @@ def recommend(
     if standing and standing.untold and decision is Decision.NOT_DECIDED:
         best = standing.untold
     compared = chosen if chosen != base else best
+    better = chance_better(study, compared, base) if compared else None
     num_rivals = max(1, len(verdict.pairs)) if verdict and compared == best else 1
     return Recommendation(
         decision=decision,
@@ -295,8 +298,8 @@ def recommend(
         rejected=rejections(study, chosen, rejected),
         eval_batch_size=eval_batch,
         notes=_notes(study, verified),
-        chance_better=chance_better(study, compared, base) if compared else None,
-        best_so_far=best if decision is Decision.NOT_DECIDED else None,
+        chance_better=better,
+        best_so_far=best if decision is Decision.NOT_DECIDED and (better is None or better >= LIKELY) else None,
         needs=standing.needs if standing and decision is Decision.NOT_DECIDED else None,
     )
 

@@ -78,6 +78,13 @@ CLOSE = compared(1.19, 1.02, 1.36)
             undecided(comparison=None, best_so_far=None),
             "Not decided: there was no time to compare anything with your own arguments.",
         ),
+        (
+            undecided(comparison=compared(0.75, 0.24, 2.35), best_so_far=None, chance_better=0.01, needs="4 minutes"),
+            (
+                "Not decided: nothing that ran is better than your own arguments, but there was no time for more; "
+                "4 minutes would tell."
+            ),
+        ),
     ],
 )
 def test_the_answer_is_one_sentence(study: Study, said: str) -> None:
@@ -124,6 +131,10 @@ def test_how_it_was_compared_is_said(fields: dict[str, Any], said: str) -> None:
         (
             undecided(comparison=CLOSE, loss_check=recommendation().loss_check),
             ["The best so far against yours", "Loss of the best so far"],
+        ),
+        (
+            undecided(comparison=CLOSE, best_so_far=None, loss_check=recommendation().loss_check),
+            ["The best other candidate against yours", "Loss of the best other candidate"],
         ),
         (kept_study(), ["Memory", "Worst batch"]),
     ],

@@ -134,6 +134,16 @@ def test_too_little_time_is_not_decided_and_says_what_it_takes(tmp_path: Path) -
     assert "minute" in found.needs
 
 
+def test_what_is_slower_than_the_users_own_is_not_the_best_so_far(tmp_path: Path) -> None:
+    study = run(tmp_path, ScriptedRunner(Physics(bf16_factor=1.3)), budget=Budget(trials=200, minutes=0.6))
+    found = answer(study)
+    assert found.decision is Decision.NOT_DECIDED
+    assert found.comparison is not None
+    assert found.comparison.ratio.value < 1
+    assert found.best_so_far is None
+    assert (tmp_path / "training_args.yaml").read_text().startswith("# Not decided: nothing that ran is better")
+
+
 def test_a_budget_that_cannot_decide_is_said_when_the_users_own_has_run(tmp_path: Path) -> None:
     told: list[tuple[str, str]] = []
 

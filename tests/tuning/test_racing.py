@@ -238,6 +238,8 @@ def test_there_is_no_heat_without_the_time_for_a_round_or_the_trials(tmp_path: P
     assert not run_heat(loop_of(study, tmp_path, trials=8), [LARGE, BASE], Purpose.RACE, 100.0)
     assert run_heat(loop_of(study, tmp_path, trials=8), [LARGE, BASE], Purpose.ABLATION, 100.0)
     assert run_heat(loop_of(study, tmp_path, trials=9), [LARGE, BASE], Purpose.RACE, 100.0)
+    long = with_trials(searched((BASE, 1.0), (LARGE, 1.0)), *heats_of(8, (LARGE, (1.0,)), (BASE, (1.0,))))
+    assert not run_heat(loop_of(long, tmp_path, trials=21), [LARGE, BASE], Purpose.ABLATION, 100.0)
 
 
 def test_a_clear_race_is_over_after_two_heats(tmp_path: Path) -> None:
