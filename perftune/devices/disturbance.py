@@ -40,8 +40,14 @@ class Disturbance(NamedTuple):
 class DisturbanceCounters:
     """Reads the counters of this process; with another root, of a copy of these files."""
 
-    def __init__(self, root: Path = Path("/")) -> None:
-        self._root = root
+    def __init__(self, root: Path = Path("/"), *, device: str = "cpu") -> None:
+        """
+        Args:
+            root: where the files lie.
+            device: what computes, as torch names it. Where that is no CPU, what threads waited for is told, but none
+                is said to have computed: the device goes on while they wait, so a wait is no part of the time.
+        """
+        self._root, self._threads_compute = root, device == "cpu"
 
     def read(self) -> Reading:
         """Now."""
@@ -55,7 +61,7 @@ class DisturbanceCounters:
             grown = [_minus(counts, before.threads.get(thread, (0, 0))) for thread, counts in now.threads.items()]
             busiest = max((running for running, _ in grown), default=0)
             waits = [waiting for running, waiting in grown if running > COMPUTING_SHARE * busiest]
-            waited_seconds, num_threads = sum(waits) * NANOSECOND, len(waits)
+            waited_seconds, num_threads = sum(waits) * NANOSECOND, len(waits) if self._threads_compute else 0
         stolen_seconds = None
         if now.steal_seconds is not None and before.steal_seconds is not None:
             stolen_seconds = now.steal_seconds - before.steal_seconds

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import Trainer, set_seed
 
 from perftune.devices import TrainingDevice
+from perftune.devices.disturbance import DisturbanceCounters
 from perftune.errors import WorkloadError
 from perftune.measuring.collective import SumOverProcesses, alone, own_rank, sum_over_processes
 from perftune.measuring.dropout import without_dropout
@@ -91,6 +92,12 @@ def lengthen(trainer: Trainer, num_steps: int, global_batch_size: int) -> None:
         num_samples = len(trainer.train_dataset)  # type: ignore[arg-type]  # without length max_steps is required
         steps_per_epoch = max(1, num_samples // global_batch_size)
         args.num_train_epochs = max(args.num_train_epochs, num_steps / steps_per_epoch + 1)
+
+
+def _turns(request: TrialRequest, directory: Path, total: SumOverProcesses) -> Turns | None:
+    if request.turns is None:
+        return None
+    return Turns(directory, own_rank(), request.turns, total, DisturbanceCounters(device=request.device))
 
 
 def _session(
@@ -195,7 +202,7 @@ def measure(
     total = sum_over_processes(trainer.args.device) if request.num_processes > 1 else alone
     meter = StepMeter(device, request.num_processes, total)
     phases.begin("train")
-    turns = Turns(directory, own_rank(), request.turns, total) if request.turns is not None else None
+    turns = _turns(request, directory, total)
     first_gradient = keep_first_gradient(trainer, total)
     session = _session(trainer, request, meter, turns, total, phases)
     _train(trainer, request, session)

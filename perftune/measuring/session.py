@@ -6,6 +6,7 @@ from collections.abc import Callable
 from statistics import mean, median
 from typing import Any
 
+from perftune.devices.disturbance import DisturbanceCounters
 from perftune.measuring.collective import SumOverProcesses, alone
 from perftune.measuring.meter import StepMeter
 from perftune.measuring.stopping import CANNOT_WIN, HEAT_ENDED, stop_reason
@@ -54,7 +55,7 @@ class Session:
         self.worst_batch_ran = False
         self._request, self._on_step, self._on_worst_batch = request, on_step, on_worst_batch
         self._worst_batch, self._turns, self._total, self._clock = worst_batch, turns, total, clock
-        self._stretches = Stretches() if turns is None else None
+        self._stretches = Stretches(DisturbanceCounters(device=request.device)) if turns is None else None
         self._begun = clock() if request.requested_monotonic_seconds is None else request.requested_monotonic_seconds
 
     @property

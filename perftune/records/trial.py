@@ -161,7 +161,7 @@ class Slice(Record):
     run_queue_seconds: float | None = None
     """How long threads that computed had work and no core, summed over them (schedstat, 2nd field)."""
     num_threads: int = 0
-    """How many threads computed."""
+    """How many threads computed; 0 where a GPU does, which goes on while they wait."""
     steal_seconds: float | None = None
     """What the hypervisor took from all cores of this machine (proc(5), /proc/stat)."""
     clock_hertz: float | None = None

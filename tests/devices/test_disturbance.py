@@ -53,6 +53,14 @@ def test_waits_are_summed_over_the_threads_that_computed(kernel: Kernel) -> None
     )
 
 
+def test_a_gpu_goes_on_while_threads_wait(kernel: Kernel) -> None:
+    counters = DisturbanceCounters(kernel.root, device="cuda")
+    kernel.thread(1, 10**9, 10**9)
+    before = counters.read()
+    kernel.thread(1, 2 * 10**9, 2 * 10**9)
+    assert counters.since(before) == Disturbance(pytest.approx(1.0), 0, None)
+
+
 def test_a_thread_that_has_ended_is_left_out(kernel: Kernel) -> None:
     counters = DisturbanceCounters(kernel.root)
     kernel.thread(1, 0, 0)
