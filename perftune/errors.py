@@ -3,6 +3,7 @@
 PerftuneError (1)
 ├── ProbeFileError (2)      the probe file is wrong: file, line, key, value seen, values allowed
 ├── WorkloadError (3)       the workload cannot be built or is not a Trainer
+│   └── ArgumentsChangedError   it trains with other arguments than it was given
 ├── DeviceError (4)         the device asked for is not there
 ├── StudyMismatchError (5)  a study from another device, probe or library version
 ├── OutputExistsError (6)   something would be overwritten
@@ -36,6 +37,10 @@ class WorkloadError(PerftuneError):
     """The workload cannot be built, or what was built is not a Trainer that can be probed."""
 
     exit_code = 3
+
+
+class ArgumentsChangedError(WorkloadError):
+    """The workload trains with other arguments than it was given, so that no trial of it means what it says."""
 
 
 class DeviceError(PerftuneError):

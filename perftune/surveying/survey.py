@@ -101,6 +101,17 @@ def _worst(trainer: Trainer, request: SurveyRequest) -> tuple[Scan, tuple[str, .
     return found, ()
 
 
+def half_weights(trainer: Trainer) -> tuple[str, ...]:
+    """Mixed precision keeps the weights that train in fp32; many models are loaded in the precision of their file."""
+    names = {str(p.dtype).removeprefix("torch.") for p in cast("Any", trainer.model).parameters() if p.requires_grad}
+    half = sorted(names & {"float16", "bfloat16"})
+    if not half:
+        return ()
+    advice = "load the model with `dtype=torch.float32` and let `fp16` or `bf16` do the rest"
+    trouble = "small updates are lost in it" + (", and the loss soon is not a number" if "float16" in half else "")
+    return (f"the weights that train are in {' and '.join(half)}: {trouble}; {advice}",)
+
+
 def survey(request: SurveyRequest, directory: Path) -> Survey:
     """Build the workload with the user's own arguments and look at it.
 
@@ -121,6 +132,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         reason = HELD.format(model=type(unwrapped(trainer)).__name__, trainer=type(trainer).__name__)
         support.hold(MICRO_BATCH, micro_batch, reason)
         notes += (f"the micro-batch stays at {micro_batch}: {reason}",)
+    notes += half_weights(trainer)
     reporting = [type(callback).__name__ for callback in reporting_callbacks(trainer)]
     if reporting:
         notes += (f"taken out of the trials, so that nothing is reported: {', '.join(reporting)}",)

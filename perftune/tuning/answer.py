@@ -34,6 +34,7 @@ from perftune.tuning.comparisons import (
 )
 from perftune.tuning.evaluating import EVAL_BATCH, best_eval_batch
 from perftune.tuning.heats import PAIRED
+from perftune.tuning.nothing import nothing_passed
 from perftune.tuning.requests import candidate_arguments, environment
 from perftune.units import format_bytes, format_seconds
 
@@ -258,15 +259,18 @@ def recommend(
         ranking: contenders that are better, best first, and the user's own.
         rejected: what the checks turned down.
         standing: of the race; None for the best so far of an unfinished study, which no comparison has proved.
+
+    Raises:
+        NoCandidateError: the user's own arguments do not run here, and nothing else passed.
     """
     base = study.space.base
     decision = _decision(study, verified, ranking, standing)
     chosen = verified.candidate if verified and decision is Decision.TUNED else base
     final = verified.final if verified and verified.candidate == chosen else None
     after = _summary(study, chosen)
+    if after is None:
+        raise nothing_passed(study, rejected)
     before = _summary(study, base) or after
-    assert after is not None
-    assert before is not None
     attention = chosen.settings.get(ATTENTION)
     eval_batch = best_eval_batch(study, chosen)
     arguments = emitted_arguments(study, chosen)

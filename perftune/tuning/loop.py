@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from perftune.errors import ArgumentsChangedError
 from perftune.isolation.heat import GoesOn, TurnPlan
 from perftune.isolation.runner import TrialRunner
 from perftune.records.candidate import Candidate
@@ -120,7 +121,14 @@ class Loop:
         return trials
 
     def keep(self, trial: Trial) -> None:
-        """Add a trial to the study, on disk too."""
+        """Add a trial to the study, on disk too.
+
+        Raises:
+            ArgumentsChangedError: it trained with other arguments than it was given. It is not kept: the fault is of
+                the workload and not of the candidate, and a workload that was mended can go on with the study.
+        """
+        if trial.failure is not None and is_of_the_workload(trial):
+            raise ArgumentsChangedError(trial.failure.message)
         self.study = self.study.with_trial(trial)
         self.save()
         self.observer.on_trial_end(self.study, trial)
@@ -139,6 +147,12 @@ class Loop:
         best = self.leader()
         trials = [t for t in self.study.of(best) if t.measurement is not None] if best else []
         return trials[-1] if trials else None
+
+
+def is_of_the_workload(trial: Trial) -> bool:
+    """Whether a trial failed for a reason that any other would fail for."""
+    wanted = f"{ArgumentsChangedError.__module__}.{ArgumentsChangedError.__qualname__}"
+    return trial.failure is not None and trial.failure.error_type == wanted
 
 
 def minutes_text(seconds: float) -> str:

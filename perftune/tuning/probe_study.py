@@ -40,7 +40,7 @@ from perftune.tuning.directory import (
     stored_study,
 )
 from perftune.tuning.evaluating import find_eval_batch
-from perftune.tuning.loop import Loop, minutes_text
+from perftune.tuning.loop import Loop, is_of_the_workload, minutes_text
 from perftune.tuning.loss_steps import loss_seconds
 from perftune.tuning.observer import Observer, SilentObserver
 from perftune.tuning.prior import PriorTracer
@@ -105,8 +105,9 @@ def probe_study(
     Raises:
         StudyMismatchError: the folder holds a study of another probe, device or software.
         OutputExistsError: another perftune is running there, or the folder holds trials of no study.
-        WorkloadError: the workload cannot be built, or transformers refuses the written arguments.
-        NoCandidateError: nothing completed.
+        WorkloadError: the workload cannot be built, trains with other arguments than it is given, or transformers
+            refuses the written arguments.
+        NoCandidateError: nothing completed, or the user's own do not run and nothing else passed.
         OutputWriteError: the folder cannot be written.
         KeyboardInterrupt: the user stopped it; what was measured is written.
     """
@@ -243,7 +244,7 @@ def _run(study: Study, opening: Opening, runner: Runner, tracer: PriorTracer | N
 
 def _adopt(loop: Loop, runner: Runner) -> None:
     number = max((trial.number for trial in loop.study.trials), default=0) + 1
-    while (trial := runner.adopt(number)) is not None:
+    while (trial := runner.adopt(number)) is not None and not is_of_the_workload(trial):
         loop.keep(trial)
         number += 1
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from perftune.decisions import Answer, Verdict, decide, hopeless, is_over
-from perftune.errors import NoCandidateError
 from perftune.isolation.heat import TurnPlan
 from perftune.records.candidate import Candidate
 from perftune.records.heat import Round
@@ -15,6 +14,7 @@ from perftune.tuning.costs import WARMUP_STEPS, heat_seconds, slice_seconds
 from perftune.tuning.heats import heats, process_spread
 from perftune.tuning.loop import Loop
 from perftune.tuning.loss_steps import SAME_MATH_STEPS, kept_seconds
+from perftune.tuning.nothing import nothing_completed
 
 RACE_SHARE = 0.7
 """Part of the time before the checks that the first three heats of the race are planned to take; lines come after."""
@@ -44,11 +44,7 @@ def field_of_race(loop: Loop) -> list[Candidate]:
     study = loop.study
     racers = contenders(study.space, study.trials, study.probe.objective, most=MOST_CONTENDERS)
     if not racers:
-        reasons = "; ".join(dict.fromkeys(t.failure.message for t in study.trials if t.failure))
-        raise NoCandidateError(
-            f"no candidate completed within {study.probe.target.headroom:.0%} of headroom, so there is nothing to "
-            f"recommend: {reasons}. Raise target.memory, lower target.headroom, or allow smaller micro-batches"
-        )
+        raise nothing_completed(study)
     base = study.space.base
     others = [candidate for candidate in racers if candidate != base]
     own = [candidate for candidate in racers if candidate == base]

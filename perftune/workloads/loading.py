@@ -2,19 +2,28 @@
 
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from transformers import Trainer, TrainingArguments
 
-from perftune.errors import WorkloadError
+from perftune.errors import ArgumentsChangedError, WorkloadError
 from perftune.records.candidate import MICRO_BATCH
 from perftune.records.probe import ModelWorkload
 from perftune.records.trial import WorkloadSource
 from perftune.workloads.tasks import build_from_model
 
-MUST_REACH = (MICRO_BATCH, "gradient_accumulation_steps", "bf16", "fp16", "optim", "dataloader_num_workers")
+MUST_REACH = (
+    MICRO_BATCH,
+    "gradient_accumulation_steps",
+    "auto_find_batch_size",
+    "bf16",
+    "fp16",
+    "optim",
+    "dataloader_num_workers",
+)
 """Arguments that a build function must hand on to its Trainer, or the trial would measure something else."""
 
 
@@ -48,8 +57,10 @@ def build_trainer(source: WorkloadSource, args: TrainingArguments, attn_implemen
     """Build the Trainer of a workload.
 
     Raises:
-        WorkloadError: what was built is no Trainer, or not with the arguments that it was given.
+        WorkloadError: what was built is no Trainer.
+        ArgumentsChangedError: it was built with other arguments than it was given.
     """
+    asked = {name: getattr(args, name) for name in MUST_REACH}  # a build function may change the object itself
     if source.build is not None:
         trainer = _call_build(source.build, args)
     else:
@@ -65,27 +76,28 @@ def build_trainer(source: WorkloadSource, args: TrainingArguments, attn_implemen
         raise WorkloadError(
             f"{source.build} returned {type(trainer).__name__}; it should return a transformers.Trainer"
         )
-    check_arguments_reached(trainer, args)
+    check_arguments_reached(trainer, asked)
     if attn_implementation is not None and source.build is not None:
         unwrapped(trainer).set_attn_implementation(attn_implementation)
     return trainer
 
 
-def check_arguments_reached(trainer: Trainer, args: TrainingArguments) -> None:
-    """Refuse a Trainer that was built with other arguments than it was given.
+def check_arguments_reached(trainer: Trainer, asked: Mapping[str, Any]) -> None:
+    """Refuse a Trainer that was built with other arguments than were asked for.
 
     Raises:
-        WorkloadError: names the arguments that differ.
+        ArgumentsChangedError: names the arguments that differ.
     """
     lost = [
-        f"{name} is {getattr(trainer.args, name)!r} and not {getattr(args, name)!r}"
-        for name in MUST_REACH
-        if getattr(trainer.args, name) != getattr(args, name)
+        f"{name} is {getattr(trainer.args, name)!r} and not {value!r}"
+        for name, value in asked.items()
+        if getattr(trainer.args, name) != value
     ]
     if lost:
-        raise WorkloadError(
+        raise ArgumentsChangedError(
             f"the Trainer does not use the arguments that build(args) was given: {'; '.join(lost)}. "
-            "Hand `args` on to the Trainer (an SFTConfig can be made with SFTConfig(**overrides from args))"
+            "Hand `args` on as they are: an SFTConfig can be made with SFTConfig(**overrides from args). "
+            "What should stay fixed goes into `training_arguments` and `knobs` of the probe file"
         )
 
 
