@@ -10,7 +10,7 @@ from transformers import Trainer, set_seed
 
 from perftune.devices import TrainingDevice
 from perftune.devices.disturbance import DisturbanceCounters
-from perftune.errors import WorkloadError
+from perftune.errors import ArgumentsChangedError, WorkloadError
 from perftune.measuring.collective import SumOverProcesses, alone, own_rank, sum_over_processes
 from perftune.measuring.dropout import without_dropout
 from perftune.measuring.evaluation import evaluate, evaluate_in_turns
@@ -24,7 +24,7 @@ from perftune.records.trial import Evaluation, Measurement, MemoryPeak, TrialReq
 from perftune.statistics import num_warmup_steps
 from perftune.workloads.arguments import training_arguments
 from perftune.workloads.loading import build_trainer
-from perftune.workloads.worst_batch import WorstBatch, collate_worst, train_source
+from perftune.workloads.worst_batch import WorstBatch, collate_worst, num_rows, train_source
 
 NUM_WORST_STEPS = 1
 """The optimizer has its state from the measured steps, so memory is at its peak at once."""
@@ -136,6 +136,24 @@ def _train(trainer: Trainer, request: TrialRequest, session: Session) -> None:
         trainer.train()
     if not session.meter.step_seconds:
         raise WorkloadError("training ended before one optimizer step was measured (a callback stopped it, or no data)")
+    _refuse_another_batch(trainer, session.meter, global_batch)
+
+
+def _refuse_another_batch(trainer: Any, meter: StepMeter, global_batch: int) -> None:
+    """An optimizer step that trains on more or fewer samples than asked for is another training.
+
+    The last step of an epoch may have fewer, and of fewer samples than the global batch every step does.
+    """
+    most, rows = max(meter.steps().num_samples), num_rows(trainer.train_dataset)
+    has_too_few = rows is not None and rows < global_batch
+    if not meter.knows_samples or most == global_batch or has_too_few:
+        return
+    size = trainer.args.per_device_train_batch_size
+    raise ArgumentsChangedError(
+        f"an optimizer step trained on {most} samples where {global_batch} were asked for: the data loader of "
+        f"{type(trainer).__mro__[2].__name__} does not follow per_device_train_batch_size={size}. Let it, or hold the "
+        "micro-batch at what it gives with `knobs: {per_device_train_batch_size: [...]}` in the probe file"
+    )
 
 
 def _num_trainable(trainer: Any) -> int:

@@ -39,6 +39,8 @@ class StepMeter:
         self._total = total
         self._rows: list[dict[str, float | int | None]] = []
         self._depth = 0
+        self.knows_samples = False
+        """Whether the samples of the last step were counted where they were drawn."""
         self.begin_step()
 
     def begin_step(self) -> None:
@@ -51,10 +53,18 @@ class StepMeter:
         self._losses: list[torch.Tensor] = []
         self._opened: Any = None
 
-    def data_ready(self, batches: Sequence[Any]) -> None:
-        """All micro-batches of the step are here."""
+    def data_ready(self, batches: Sequence[Any], num_drawn: Sequence[int | None] = ()) -> None:
+        """All micro-batches of the step are here.
+
+        Args:
+            batches: as the loader gave them.
+            num_drawn: samples of each, as drawn; None or nothing where only the batch itself tells.
+        """
         self._data_seconds = time.perf_counter() - self._start
-        self._batches = [batch_size(batch) for batch in batches]
+        sizes = [batch_size(batch) for batch in batches]
+        drawn = [*num_drawn, *[None] * (len(sizes) - len(num_drawn))]
+        self._batches = [s if n is None else s._replace(num_samples=n) for s, n in zip(sizes, drawn, strict=True)]
+        self.knows_samples = all(number is not None for number in drawn)
 
     def micro_step_begins(self) -> None:
         """Forward begins."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from perftune.measuring.drawn import Drawn
 from perftune.measuring.session import Session
 
 INTEGRATIONS = "transformers.integrations"
@@ -15,7 +16,14 @@ class ProbeMixin:
     """Sits before the user's class in the method resolution order; every override calls on to it."""
 
     perftune_session: Session
+    perftune_drawn: Drawn
     perftune_may_save: bool = False
+
+    def get_train_dataloader(self) -> Any:
+        """The user's, with its sampler listened to."""
+        loader = super().get_train_dataloader()  # type: ignore[misc]  # the user's class is next
+        self.perftune_drawn.watch(loader)
+        return loader
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
         """Time the wait for data, or hand out the worst batch."""
@@ -25,7 +33,7 @@ class ProbeMixin:
             return batches, self._get_num_items_in_batch(batches, device)  # type: ignore[attr-defined]  # Trainer's
         session.meter.begin_step()
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
-        session.meter.data_ready(batches)
+        session.meter.data_ready(batches, [self.perftune_drawn.take() for _ in batches])
         return batches, num_items
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
@@ -95,4 +103,5 @@ def watch(trainer: Any, session: Session) -> None:
     own = type(trainer)
     trainer.__class__ = type("Probed" + own.__name__, (ProbeMixin, own), {})
     trainer.perftune_session = session
+    trainer.perftune_drawn = Drawn()
     trainer.add_callback(StepEnds(session))

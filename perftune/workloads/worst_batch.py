@@ -47,7 +47,8 @@ def train_source(trainer: Trainer) -> Source:
     return Source(loader.dataset, loader.collate_fn)
 
 
-def _length(dataset: Any) -> int | None:
+def num_rows(dataset: Any) -> int | None:
+    """How many samples there are; None of data that has no length."""
     try:
         return None if isinstance(dataset, IterableDataset) else len(dataset)
     except TypeError:
@@ -56,7 +57,7 @@ def _length(dataset: Any) -> int | None:
 
 def all_samples(dataset: Any) -> Iterator[Any]:
     """The samples in order; of data without length, no more than are scanned."""
-    length = _length(dataset)
+    length = num_rows(dataset)
     if length is None:
         return islice(iter(dataset), MAX_SAMPLES_WITHOUT_LENGTH)
     return (dataset[index] for index in range(length))
@@ -94,7 +95,7 @@ def scan(
     num_tokens = sum(size[2] for size in sizes)
     return Scan(
         worst=tuple(WorstSample(index=index, num_tokens=tokens, num_elements=size) for size, index, tokens in worst),
-        num_samples=_length(source.dataset),
+        num_samples=num_rows(source.dataset),
         num_scanned=len(sizes),
         mean_num_tokens=num_tokens / len(sizes) if num_tokens else None,
         num_tokens_by_percent=_by_percent([size[2] for size in sizes]) if num_tokens else (),
@@ -112,7 +113,7 @@ def _by_percent(values: list[int]) -> tuple[int, ...]:
 def collate_worst(source: Source, indices: Sequence[int], micro_batch: int) -> Any:
     """The heaviest micro-batch: the given samples, repeated if the data has fewer, through the collator."""
     wanted = [indices[i % len(indices)] for i in range(micro_batch)]
-    if _length(source.dataset) is not None:
+    if num_rows(source.dataset) is not None:
         return source.collate([source.dataset[index] for index in wanted])
     found = {i: sample for i, sample in enumerate(islice(iter(source.dataset), max(wanted) + 1)) if i in set(wanted)}
     return source.collate([found[index] for index in wanted])

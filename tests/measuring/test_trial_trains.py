@@ -224,6 +224,20 @@ def test_failures_are_outcomes_with_their_message(runs: Runs, name: str, outcome
     assert said in trial.failure.message
 
 
+def test_samples_are_those_that_were_drawn_whatever_the_batch_looks_like(runs: Runs) -> None:
+    assert runs.measured("graphs").steps.num_samples == (GLOBAL_BATCH,) * 3
+
+
+def test_a_loader_that_does_not_follow_the_micro_batch_is_refused_where_it_differs(runs: Runs) -> None:
+    assert runs.measured("fours_only", micro_batch=4).steps.num_samples == (GLOBAL_BATCH,) * 3
+    failure = runs.trial("fours_only", micro_batch=8).failure
+    assert failure is not None
+    assert failure.error_type == "perftune.errors.ArgumentsChangedError"
+    assert failure.message.startswith(
+        "an optimizer step trained on 4 samples where 8 were asked for: the data loader of FoursOnly does not follow"
+    )
+
+
 def test_memory_that_runs_out_is_an_outcome(runs: Runs) -> None:
     trial = runs.trial("greedy", memory_limit_bytes=GIB)
     assert trial.outcome is Outcome.OUT_OF_MEMORY

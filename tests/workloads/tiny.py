@@ -92,6 +92,41 @@ def without_length(args: TrainingArguments) -> Trainer:
     return plain(args, train_dataset=Stream())
 
 
+class FoursOnly(Trainer):
+    """Its loader gives four samples, whatever is asked for."""
+
+    def get_train_dataloader(self) -> Any:
+        rows = torch.utils.data.SequentialSampler(self.train_dataset)
+        fours = torch.utils.data.BatchSampler(rows, 4, drop_last=True)
+        loader = torch.utils.data.DataLoader(self.train_dataset, batch_sampler=fours, collate_fn=self.data_collator)
+        return self.accelerator.prepare(loader)
+
+
+def fours_only(args: TrainingArguments) -> Trainer:
+    return plain(args, cls=FoursOnly)
+
+
+class Edges(torch.nn.Module):
+    """A graph has an edge for each of its numbers; no tensor of a batch has a dimension of samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Embedding(VOCAB, 1)
+
+    def forward(self, edge_index: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": self.weight(edge_index).square().mean()}
+
+
+def joined(samples: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    ids = [number for one in samples for number in one["edge_index"]]
+    return {"edge_index": torch.tensor([ids, ids])}
+
+
+def graphs(args: TrainingArguments) -> Trainer:
+    rows = [{"edge_index": sample(index)["input_ids"]} for index in range(96)]
+    return Trainer(model=Edges(), args=args, train_dataset=rows, data_collator=joined)
+
+
 class OwnLoss(Trainer):
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
         outputs = model(**inputs)
