@@ -10,6 +10,8 @@ from perftune.measuring.session import Session
 
 INTEGRATIONS = "transformers.integrations"
 """Where the callbacks live that report to services; they are taken out, so that no report is sent."""
+WHOLE_TRAINING = ("on_train_end", "on_save", "on_log", "on_push_begin")
+"""Events that belong to a training and not to a trial: a callback may write over the model of last week in them."""
 
 
 class ProbeMixin:
@@ -50,10 +52,15 @@ class ProbeMixin:
         return grad_norm
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
-        """A probe logs nothing, saves nothing and evaluates only when asked to."""
+        """A probe saves nothing and evaluates only when asked to; what it logs is for callbacks that read it."""
+        control = self.control  # type: ignore[attr-defined]  # Trainer's
+        control.should_save = control.should_evaluate = False
+        super()._maybe_log_save_evaluate(*args, **kwargs)  # type: ignore[misc]  # the user's class is next
 
-    def log(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing is logged."""
+    def log(self, logs: dict[str, float], *_: Any, **__: Any) -> None:
+        """Into the state, and nowhere else."""
+        state = self.state  # type: ignore[attr-defined]  # Trainer's
+        state.log_history.append({**logs, "epoch": state.epoch or 0.0, "step": state.global_step})
 
     def push_to_hub(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is pushed."""
@@ -96,10 +103,31 @@ def reporting_callbacks(trainer: Trainer) -> list[TrainerCallback]:
     ]
 
 
+def events_left_out(trainer: Trainer) -> list[str]:
+    """What of the user's callbacks is not called in trials, as ``Callback.event``."""
+    return [
+        f"{type(callback).__name__}.{event}"
+        for callback in trainer.callback_handler.callbacks
+        for event in WHOLE_TRAINING
+        if not type(callback).__module__.startswith("transformers.")
+        and getattr(type(callback), event, None) is not getattr(TrainerCallback, event, None)
+    ]
+
+
+def _without_whole_training(handler: Any) -> None:
+    own = handler.call_event
+
+    def call_event(event: str, args: Any, state: Any, control: TrainerControl, **kwargs: Any) -> Any:
+        return control if event in WHOLE_TRAINING else own(event, args, state, control, **kwargs)
+
+    handler.call_event = call_event
+
+
 def watch(trainer: Any, session: Session) -> None:
     """Make a Trainer a watched one, in place: its state, callbacks, collator and optimizer stay as they are."""
     for callback in reporting_callbacks(trainer):
         trainer.remove_callback(callback)
+    _without_whole_training(trainer.callback_handler)
     own = type(trainer)
     trainer.__class__ = type("Probed" + own.__name__, (ProbeMixin, own), {})
     trainer.perftune_session = session

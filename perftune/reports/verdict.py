@@ -55,13 +55,14 @@ def _not_decided(study: Study, recommendation: Recommendation) -> str:
     needs = "" if recommendation.needs is None else f"; {clean(recommendation.needs)} would tell"
     best, comparison = recommendation.best_so_far, recommendation.comparison
     if best is None and comparison is not None:
-        said = "nothing that ran is better than your own arguments, but there was no time for more"
+        said = "nothing that ran is better than your own arguments, but the budget had no room for more"
         return f"Not decided: {said}{needs}."
     if best is None:
-        return f"Not decided: there was no time to compare anything with your own arguments{needs}."
+        return f"Not decided: the budget had no room to compare anything with your own arguments{needs}."
     who = settings(best, study.space.base)
     if comparison is None:
-        return f"Not decided: {who} looks best, but there was no time to compare it with your own arguments{needs}."
+        said = "looks best, but the budget had no room to compare it with your own arguments"
+        return f"Not decided: {who} {said}{needs}."
     times = f"{comparison.ratio.value:.2f}×"
     memory = study.probe.objective is Objective.PEAK_MEMORY
     looks = f"seems to need {times} less memory at peak" if memory else f"looks {times} as fast"

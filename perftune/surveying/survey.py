@@ -12,7 +12,7 @@ from transformers import Trainer, TrainingArguments
 
 from perftune.devices import host, training_device
 from perftune.files import write_atomically
-from perftune.measuring.probed_trainer import reporting_callbacks
+from perftune.measuring.probed_trainer import events_left_out, reporting_callbacks
 from perftune.records.base import Setting
 from perftune.records.candidate import (
     ATTENTION,
@@ -136,6 +136,9 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
     reporting = [type(callback).__name__ for callback in reporting_callbacks(trainer)]
     if reporting:
         notes += (f"taken out of the trials, so that nothing is reported: {', '.join(reporting)}",)
+    left_out = events_left_out(trainer)
+    if left_out:
+        notes += (f"not called in trials, as they belong to a whole training: {', '.join(left_out)}",)
     arguments_now = cast("Any", trainer.args)
     values = json.loads(json.dumps(arguments_now.to_dict(), default=str))
     return Survey(

@@ -44,7 +44,7 @@ from perftune.tuning.loop import Loop, is_of_the_workload, minutes_text
 from perftune.tuning.loss_steps import loss_seconds
 from perftune.tuning.observer import Observer, SilentObserver
 from perftune.tuning.prior import PriorTracer
-from perftune.tuning.racing import LEAST_HEATS, MOST_HEATS, MOST_ROUNDS, race, verdict
+from perftune.tuning.racing import LEAST_HEATS, MOST_HEATS, MOST_ROUNDS, TRIALS_SHARE, race, verdict
 from perftune.tuning.run_folder import OUTPUTS
 from perftune.tuning.searching import search
 from perftune.tuning.spending import Spending
@@ -292,6 +292,8 @@ def standing(loop: Loop, racers: Sequence[Candidate]) -> Standing:
     else:
         more = FEW_TRIALS * loop.trial_seconds()
     needs = f"about {minutes_text(more)} more"
+    if not loop.has_trials_left(2, TRIALS_SHARE[Purpose.RACE]):
+        needs = f"more trials than the {study.probe.budget.trials} of budget.trials"
     if untold is not None:
         needs += f", to compare its loss over {MORE_LOSS_STEPS} steps,"
     is_over = not _has_likely_gain(study) and (said is not None or len(racers) < 2)

@@ -48,9 +48,15 @@ def field_of_race(loop: Loop) -> list[Candidate]:
     base = study.space.base
     others = [candidate for candidate in racers if candidate != base]
     own = [candidate for candidate in racers if candidate == base]
-    while len(others) > 1 and _least_seconds(loop, [*others, *own]) > seconds_before_checks(loop):
+    while len(others) > 1 and not _has_room(loop, [*others, *own]):
         others.pop()
     return [*others, *own]
+
+
+def _has_room(loop: Loop, field: Sequence[Candidate]) -> bool:
+    """Whether there is the time for a race that ends as soon as it may, and trials for its first heat."""
+    in_time = _least_seconds(loop, field) <= seconds_before_checks(loop)
+    return in_time and loop.has_trials_left(len(field), TRIALS_SHARE[Purpose.RACE])
 
 
 def _least_seconds(loop: Loop, field: Sequence[Candidate]) -> float:

@@ -1,5 +1,6 @@
 """The user's own data, after the user's own collator, to the samples that make the heaviest micro-batch. Child side."""
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +9,6 @@ from itertools import islice
 from statistics import median
 from typing import Any, NamedTuple
 
-import torch
 from torch.utils.data import IterableDataset
 from transformers import Trainer
 
@@ -18,6 +18,7 @@ from perftune.workloads.batch_size import batch_size, num_elements
 MAX_SAMPLES_WITHOUT_LENGTH = 2000
 """How far a data set without length is read."""
 MAX_SCAN_SECONDS = 30.0
+PAIR = 2
 
 
 class Scan(NamedTuple):
@@ -69,7 +70,7 @@ def scan(
     clock: Callable[[], float] = time.monotonic,
     cpu_clock: Callable[[], float] = time.process_time,
 ) -> Scan:
-    """Collate each sample alone and rank by elements.
+    """Collate each sample alone, or with itself where the collator needs two, and rank by elements.
 
     Every sample of the data is looked at while the time lasts; the scan says how many that were.
 
@@ -81,11 +82,13 @@ def scan(
     """
     begun, begun_cpu = clock(), cpu_clock()
     deadline = begun + MAX_SCAN_SECONDS
+    times = 1
     sizes: list[tuple[int, int, int]] = []
     took: list[tuple[float, float]] = []
     for index, sample in enumerate(all_samples(source.dataset)):
-        batch = source.collate([sample])
-        sizes.append((num_elements(batch), index, batch_size(batch).num_tokens))
+        times = times if sizes else fewest(source, sample)
+        batch = source.collate([sample] * times)
+        sizes.append((num_elements(batch) // times, index, batch_size(batch).num_tokens // times))
         now, now_cpu = clock(), cpu_clock()
         took.append((now - begun, now_cpu - begun_cpu))
         begun, begun_cpu = now, now_cpu
@@ -108,6 +111,22 @@ def _by_percent(values: list[int]) -> tuple[int, ...]:
     """The values at 0 %, 1 %, … 100 %."""
     ordered = sorted(values)
     return tuple(ordered[round(percent / 100 * (len(ordered) - 1))] for percent in range(101))
+
+
+def fewest(source: Source, sample: Any) -> int:
+    """How many samples the collator needs: one, or two as those of contrastive losses do.
+
+    Raises:
+        Exception: what it raises of one, if it takes no two either.
+    """
+    try:
+        source.collate([sample])
+    except Exception:
+        with contextlib.suppress(Exception):
+            source.collate([sample] * PAIR)
+            return PAIR
+        raise
+    return 1
 
 
 def collate_worst(source: Source, indices: Sequence[int], micro_batch: int) -> Any:
@@ -147,8 +166,7 @@ class WorstBatch:
 
 
 def _copied(batch: Any) -> Any:
-    twin = copy.copy(batch)
-    for key, value in batch.items():
-        if isinstance(value, torch.Tensor):
-            twin[key] = value.clone()
-    return twin
+    try:
+        return copy.deepcopy(batch)
+    except Exception:  # noqa: BLE001 (an object of the user's that cannot be copied is the same in each micro-batch)
+        return batch

@@ -238,6 +238,22 @@ def test_a_loader_that_does_not_follow_the_micro_batch_is_refused_where_it_diffe
     )
 
 
+def test_a_callback_that_reads_the_log_finds_it(runs: Runs) -> None:
+    assert len(runs.measured("reads_the_log").steps) == 3
+
+
+def test_events_of_a_whole_training_are_not_called_and_that_is_said(runs: Runs, tmp_path: Path) -> None:
+    assert len(Runs(runs.runner, tmp_path).measured("saves_adapter", save_checkpoint=True).steps) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["began"]
+    (note,) = [note for note in runs.survey("saves_adapter").notes if "whole training" in note]
+    assert note.endswith(": SavesAdapter.on_train_end, SavesAdapter.on_save, SavesAdapter.on_log")
+
+
+def test_batches_may_be_tuples(runs: Runs) -> None:
+    worst = runs.survey("tuples").worst_samples
+    assert runs.measured("tuples", worst_batch=tuple(one.index for one in worst)).worst_batch_ran
+
+
 def test_memory_that_runs_out_is_an_outcome(runs: Runs) -> None:
     trial = runs.trial("greedy", memory_limit_bytes=GIB)
     assert trial.outcome is Outcome.OUT_OF_MEMORY

@@ -70,18 +70,18 @@ CLOSE = compared(1.19, 1.02, 1.36)
         (
             undecided(comparison=None, needs="about 4 more minutes"),
             (
-                "Not decided: micro-batch 32 looks best, but there was no time to compare it with your own arguments; "
-                "about 4 more minutes would tell."
+                "Not decided: micro-batch 32 looks best, but the budget had no room to compare it with your own "
+                "arguments; about 4 more minutes would tell."
             ),
         ),
         (
             undecided(comparison=None, best_so_far=None),
-            "Not decided: there was no time to compare anything with your own arguments.",
+            "Not decided: the budget had no room to compare anything with your own arguments.",
         ),
         (
             undecided(comparison=compared(0.75, 0.24, 2.35), best_so_far=None, chance_better=0.01, needs="4 minutes"),
             (
-                "Not decided: nothing that ran is better than your own arguments, but there was no time for more; "
+                "Not decided: nothing that ran is better than your own arguments, but the budget had no room for more; "
                 "4 minutes would tell."
             ),
         ),

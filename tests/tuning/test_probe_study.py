@@ -134,6 +134,19 @@ def test_too_little_time_is_not_decided_and_says_what_it_takes(tmp_path: Path) -
     assert "minute" in found.needs
 
 
+def test_few_trials_are_told_apart_all_the_same(tmp_path: Path) -> None:
+    study = run(tmp_path, ScriptedRunner(), budget=Budget(trials=12, minutes=30))
+    assert len(study.trials) <= 12
+    assert answer(study).decision is Decision.TUNED
+
+
+def test_what_takes_more_trials_is_said_as_trials(tmp_path: Path) -> None:
+    physics = Physics(overhead_seconds=0.0, bf16_factor=0.97, process_noise=0.05)
+    found = answer(run(tmp_path, ScriptedRunner(physics), budget=Budget(trials=12, minutes=30)))
+    assert found.decision is Decision.NOT_DECIDED
+    assert found.needs == "more trials than the 12 of budget.trials"
+
+
 def test_what_is_slower_than_the_users_own_is_not_the_best_so_far(tmp_path: Path) -> None:
     study = run(tmp_path, ScriptedRunner(Physics(bf16_factor=1.3)), budget=Budget(trials=200, minutes=0.6))
     found = answer(study)

@@ -78,6 +78,13 @@ def test_the_fewer_minutes_the_fewer_race(tmp_path: Path) -> None:
     assert len(field_of_race(loop_of(study, tmp_path, minutes=0.5))) == 2, "the best guess races in any case"
 
 
+def test_the_fewer_trials_the_fewer_race(tmp_path: Path) -> None:
+    """Three were run; seven tenths of the budget of trials are for search and race."""
+    study = searched((BASE, 2.0), (LARGE, 1.0), (BOTH, 1.01))
+    sizes = [len(field_of_race(loop_of(study, tmp_path, trials=trials))) for trials in (100, 9, 8, 4)]
+    assert sizes == [3, 3, 2, 2]
+
+
 def test_without_anything_that_completed_there_is_no_race(tmp_path: Path) -> None:
     study = with_trials(STUDY, failed(1, BASE, purpose=Purpose.SEARCH))
     with pytest.raises(NoCandidateError, match=r"within 10% of headroom.*can't allocate memory\. Raise target.memory"):

@@ -1,5 +1,9 @@
 """What a micro-batch holds."""
 
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytest
 import torch
 from transformers import BatchEncoding
 
@@ -45,3 +49,45 @@ def test_an_unknown_batch_holds_nothing_that_can_be_counted() -> None:
 def test_elements_of_all_tensors_make_the_size() -> None:
     encoding = BatchEncoding({"input_ids": torch.zeros(2, 4), "labels": torch.zeros(2), "name": "x"})
     assert num_elements(encoding) == 10
+
+
+class Pair(NamedTuple):
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+@dataclass
+class Record:
+    x: torch.Tensor
+    y: torch.Tensor
+    name: str = "a"
+
+
+class Graph:
+    """Holds its tensors a level below, and itself."""
+
+    def __init__(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        self.store = {"x": x, "y": y}
+        self.parent = self
+
+
+@pytest.mark.parametrize("kind", [lambda x, y: (x, y), lambda x, y: [x, y], Pair, Record, Graph])
+def test_a_batch_may_be_of_any_kind(kind: Any) -> None:
+    batch = kind(torch.zeros(7, 3), torch.zeros(7))
+    assert batch_size(batch).num_samples == 7
+    assert num_elements(batch) == 28
+
+
+def test_a_tensor_alone_is_a_batch() -> None:
+    assert batch_size(torch.zeros(5, 2)).num_samples == 5
+
+
+def test_tokens_of_two_towers_are_added_and_their_samples_are_not() -> None:
+    towers = {
+        "query": {"input_ids": torch.ones(4, 3), "attention_mask": torch.tensor([[1, 1, 0]] * 4)},
+        "document": {"input_ids": torch.ones(4, 5)},
+        "label": torch.zeros(4),
+    }
+    size = batch_size(towers)
+    assert (size.num_samples, size.num_padded_tokens, size.num_tokens) == (4, 32, 28)
+    assert num_elements(towers) == 12 + 12 + 20 + 4

@@ -1,5 +1,6 @@
 """The heaviest samples are found through the user's own collator, and make the heaviest micro-batch."""
 
+import threading
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -8,7 +9,8 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset
 
-from perftune.workloads.worst_batch import MAX_SCAN_SECONDS, Source, collate_worst, scan
+from perftune.workloads.batch_size import tensors
+from perftune.workloads.worst_batch import MAX_SCAN_SECONDS, Source, WorstBatch, collate_worst, scan
 
 LENGTHS = [3, 9, 2, 9, 5]
 
@@ -81,3 +83,35 @@ def test_a_scan_tells_what_a_sample_takes_and_how_much_of_it_computes(computing:
     )
     assert found.sample_seconds == pytest.approx(0.02)
     assert found.sample_cpu_seconds == pytest.approx(share * found.sample_seconds)
+
+
+def test_a_collator_that_needs_two_samples_gets_each_twice() -> None:
+    def pairs(samples: list[Any]) -> Any:
+        if len(samples) < 2:
+            raise ValueError("contrastive batches need two samples")
+        return collate(samples)
+
+    found = scan(Source(source().dataset, pairs), num_worst=2)
+    assert found.worst == scan(source(), num_worst=2).worst
+
+
+def test_what_a_collator_raises_of_one_and_of_two_goes_through() -> None:
+    def refuses(samples: list[Any]) -> Any:
+        raise ValueError(f"no {len(samples)}")
+
+    with pytest.raises(ValueError, match="no 1"):
+        scan(Source(source().dataset, refuses), num_worst=1)
+
+
+@pytest.mark.parametrize("batch", [(torch.zeros(2), torch.ones(2)), {"a": {"b": torch.zeros(2)}}, [torch.zeros(2)]])
+def test_each_micro_batch_has_memory_of_its_own(batch: Any) -> None:
+    first, second = WorstBatch(lambda: batch, 2).batches(2)
+    assert type(first) is type(batch)
+    pairs = list(zip(tensors(first), tensors(second), strict=True))
+    assert pairs
+    assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() for a, b in pairs)
+
+
+def test_what_cannot_be_copied_is_shared() -> None:
+    batch = {"lock": threading.Lock(), "x": torch.zeros(2)}
+    assert WorstBatch(lambda: batch, 2).batches(2) == [batch, batch]

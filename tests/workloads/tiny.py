@@ -127,6 +127,52 @@ def graphs(args: TrainingArguments) -> Trainer:
     return Trainer(model=Edges(), args=args, train_dataset=rows, data_collator=joined)
 
 
+class ReadsTheLog(TrainerCallback):
+    """Works with the Trainer as it is, which has logged by now."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step > 1 and not state.log_history[-1]["loss"] >= 0:
+            control.should_training_stop = True
+
+
+def reads_the_log(args: TrainingArguments) -> Trainer:
+    return plain(args, callbacks=[ReadsTheLog()])
+
+
+class SavesAdapter(TrainerCallback):
+    """Writes down where it was called, as one does that saves an adapter at the end."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        Path("began").touch()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        Path("adapter").touch()
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        Path("logged").touch()
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        Path("saved").touch()
+
+
+def saves_adapter(args: TrainingArguments) -> Trainer:
+    return plain(args, callbacks=[SavesAdapter()])
+
+
+class Tuples(Trainer):
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        ids, labels = inputs
+        outputs = model(input_ids=ids, labels=labels)
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+
+def tuples(args: TrainingArguments) -> Trainer:
+    """A collator that returns a tuple."""
+    trainer = plain(args, cls=Tuples)
+    trainer.data_collator = lambda samples: (pad(samples)["input_ids"], pad(samples)["labels"])
+    return trainer
+
+
 class OwnLoss(Trainer):
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
         outputs = model(**inputs)
