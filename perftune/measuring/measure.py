@@ -29,6 +29,9 @@ from perftune.workloads.worst_batch import WorstBatch, collate_worst, num_rows, 
 NUM_WORST_STEPS = 1
 """The optimizer has its state from the measured steps, so memory is at its peak at once."""
 
+DISK_TEXTS = ("No space left", "quota exceeded", "PytorchStreamWriter failed")
+"""What libraries say of a full disk in errors of their own (torch.save, safetensors)."""
+
 
 class Phases:
     """The phases of a trial: each tells the parent when it begins, and has a peak over what was in use at the start."""
@@ -169,6 +172,21 @@ def _saving(trainer: Any) -> Iterator[None]:
         trainer.perftune_may_save = False
 
 
+def _save(trainer: Any, device: TrainingDevice, phases: Phases, total: SumOverProcesses) -> str | None:
+    """Write a checkpoint; what it raised where training could go on without one."""
+    phases.begin("save")
+    error_said = None
+    try:
+        with _saving(trainer):
+            trainer._save_checkpoint(trainer.model_wrapped, trial=None)  # noqa: SLF001 (what Trainer itself calls)
+    except Exception as error:
+        if device.is_out_of_memory(error) or isinstance(error, OSError) or any(t in str(error) for t in DISK_TEXTS):
+            raise
+        error_said = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    total((0.0,))  # no process removes the folder under another that still saves
+    return error_said
+
+
 def _evaluate(
     trainer: Trainer, request: TrialRequest, device: TrainingDevice, phases: Phases
 ) -> tuple[Evaluation | None, tuple[Evaluation, ...], str | None]:
@@ -229,11 +247,7 @@ def measure(
     evaluation, evaluations, evaluation_error = (
         _evaluate(trainer, request, device, phases) if has_evaluation else (None, (), None)
     )
-    if request.save_checkpoint:
-        phases.begin("save")
-        with _saving(trainer):
-            trainer._save_checkpoint(trainer.model_wrapped, trial=None)  # noqa: SLF001 (what Trainer itself calls)
-        total((0.0,))  # no process removes the folder under another that still saves
+    checkpoint_error = _save(trainer, device, phases, total) if request.save_checkpoint else None
     phases.end()
     return Measurement(
         steps=meter.steps(),
@@ -242,6 +256,7 @@ def measure(
         evaluation=evaluation,
         evaluations=evaluations,
         evaluation_error=evaluation_error,
+        checkpoint_error=checkpoint_error,
         start_seconds=start_seconds,
         build_seconds=build_seconds,
         worst_batch_ran=session.worst_batch_ran,

@@ -209,6 +209,8 @@ class Measurement(Record):
     """Of several batch sizes, in turns; a size that ran out of memory, and those above it, are not there."""
     evaluation_error: str | None = None
     """What the user's evaluation raised, if it was not for want of memory; the trial completes all the same."""
+    checkpoint_error: str | None = None
+    """What writing a checkpoint raised, if it was neither for want of memory nor of disk; as above."""
     start_seconds: float
     """From the request to the first line of the child."""
     build_seconds: float

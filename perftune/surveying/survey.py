@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
+from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainingArguments
 
 from perftune.devices import host, training_device
@@ -20,6 +21,7 @@ from perftune.records.candidate import (
     CUDA_ALLOCATOR,
     MICRO_BATCH,
     PRECISION,
+    WORKERS,
 )
 from perftune.records.device import Device
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
@@ -39,6 +41,7 @@ HELD = (
     "accumulation to it, so loss and gradients grow with the accumulation steps and another micro-batch would change "
     "what is learned; `model.accepts_loss_kwargs = False` in your code, before the Trainer is made, lets it divide"
 )
+REPEATS = "the train data are iterated, and each worker iterates all of them: with two every sample may come twice"
 OUR_FIELDS = ("output_dir", "report_to", "push_to_hub", "disable_tqdm", "use_cpu", "eval_on_start")
 """Fields that a trial sets for itself; they are no part of what the user's own run has."""
 
@@ -101,6 +104,16 @@ def _worst(trainer: Trainer, request: SurveyRequest) -> tuple[Scan, tuple[str, .
     return found, ()
 
 
+def repeats_with_workers(trainer: Trainer) -> bool:
+    """Whether another number of workers could train on other samples.
+
+    Each worker iterates the whole of an iterable data set of torch (torch.utils.data, "Multi-process data loading");
+    those of `datasets` share its files between them.
+    """
+    dataset = trainer.train_dataset
+    return isinstance(dataset, IterableDataset) and not type(dataset).__module__.startswith("datasets.")
+
+
 def half_weights(trainer: Trainer) -> tuple[str, ...]:
     """Mixed precision keeps the weights that train in fp32; many models are loaded in the precision of their file."""
     names = {str(p.dtype).removeprefix("torch.") for p in cast("Any", trainer.model).parameters() if p.requires_grad}
@@ -132,6 +145,8 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         reason = HELD.format(model=type(unwrapped(trainer)).__name__, trainer=type(trainer).__name__)
         support.hold(MICRO_BATCH, micro_batch, reason)
         notes += (f"the micro-batch stays at {micro_batch}: {reason}",)
+    if repeats_with_workers(trainer):
+        support.hold(WORKERS, int(trainer.args.dataloader_num_workers), REPEATS)
     notes += half_weights(trainer)
     reporting = [type(callback).__name__ for callback in reporting_callbacks(trainer)]
     if reporting:

@@ -189,6 +189,12 @@ def _notes(study: Study, verified: Verified | None) -> tuple[str, ...]:
     final = verified.final.measurement if verified and verified.final else None
     if final is not None and final.evaluation_error is not None:
         notes.append(f"evaluation raised {final.evaluation_error}; its memory is not in the figures")
+    if final is not None and final.checkpoint_error is not None:
+        own = study.probe.training_arguments.get("save_strategy")
+        so = (
+            ", and with save_strategy “no” none is written" if own in ("no", False) else "; your own training would too"
+        )
+        notes.append(f"a checkpoint cannot be written: it raised {final.checkpoint_error}{so}")
     if verified is None:
         notes.append("no contender passed the final checks")
     notes += [*_frozen(study, verified), *_disturbances(study)]

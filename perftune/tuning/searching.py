@@ -3,9 +3,11 @@
 from typing import Protocol
 
 from perftune.records.prior import Prior
-from perftune.records.trial import Purpose
+from perftune.records.study import Study
+from perftune.records.trial import Outcome, Purpose
 from perftune.tuning.costs import heat_seconds
 from perftune.tuning.loop import Loop, minutes_text
+from perftune.tuning.nothing import nothing_completed
 from perftune.tuning.racing import LEAST_HEATS, LEAST_ROUNDS
 
 SEARCH_SHARE = 0.45
@@ -15,6 +17,8 @@ TRACE_SHARE = 0.1
 FIRST_SHARE = 0.2
 """By this part of the budget a candidate beside the user's own has been measured: traces wait until then."""
 LEAST_TRACE_SECONDS = 3.0
+ALIKE = 2
+"""Candidates that crash alike before it is taken for a fault of the workload."""
 
 
 class PriorTracer(Protocol):
@@ -32,6 +36,9 @@ def search(loop: Loop, tracer: PriorTracer | None = None) -> None:
     """Run what the strategy proposes until it has enough or the budget says so.
 
     The user's own arguments and one other candidate are tried in any case.
+
+    Raises:
+        NoCandidateError: the first candidates crash, and all with the same words.
     """
     loop.observer.on_phase("search", f"{loop.study.space.num_candidates:,} candidates")
     with loop.spending.phase("search"):
@@ -45,6 +52,23 @@ def search(loop: Loop, tracer: PriorTracer | None = None) -> None:
             loop.run(candidate, Purpose.SEARCH)
             if not study.trials:
                 _say_if_too_little(loop)
+            _end_if_all_crash_alike(loop.study)
+
+
+def _end_if_all_crash_alike(study: Study) -> None:
+    """Two different candidates that crash with the same words and nothing that ran: a third would crash, too.
+
+    Raises:
+        NoCandidateError: says with which.
+    """
+    crashed = [t for t in study.trials if t.failure is not None and t.outcome is Outcome.CRASHED]
+    different = {t.candidate.key for t in crashed}
+    if (
+        len(crashed) == len(study.trials)
+        and len(different) >= ALIKE
+        and len({t.failure.message for t in crashed if t.failure}) == 1
+    ):
+        raise nothing_completed(study)
 
 
 def _may_go_on(loop: Loop) -> bool:

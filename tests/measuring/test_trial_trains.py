@@ -249,6 +249,21 @@ def test_events_of_a_whole_training_are_not_called_and_that_is_said(runs: Runs, 
     assert note.endswith(": SavesAdapter.on_train_end, SavesAdapter.on_save, SavesAdapter.on_log")
 
 
+def test_a_checkpoint_that_cannot_be_written_is_noted_and_ends_nothing(runs: Runs) -> None:
+    error = runs.measured("tied", save_checkpoint=True).checkpoint_error
+    assert error is not None
+    assert "share memory" in error
+    assert "\n" not in error
+    assert runs.measured("plain", save_checkpoint=True).checkpoint_error is None
+
+
+def test_workers_stay_as_they_are_where_each_would_iterate_all_data(runs: Runs) -> None:
+    streamed, listed = runs.survey("without_length"), runs.survey("plain")
+    assert streamed.supported["dataloader_num_workers"] == (0,)
+    assert "every sample may come twice" in streamed.unsupported["dataloader_num_workers"]["other than 0"]
+    assert len(listed.supported["dataloader_num_workers"]) > 1
+
+
 def test_batches_may_be_tuples(runs: Runs) -> None:
     worst = runs.survey("tuples").worst_samples
     assert runs.measured("tuples", worst_batch=tuple(one.index for one in worst)).worst_batch_ran

@@ -6,7 +6,7 @@ import pytest
 
 from perftune.errors import ArgumentsChangedError, NoCandidateError
 from perftune.records.candidate import MICRO_BATCH
-from perftune.records.recommendation import Rejection
+from perftune.records.recommendation import Decision, Rejection
 from perftune.records.trial import Failure, Outcome, Purpose, TrialRequest
 from perftune.tuning.nothing import nothing_completed, nothing_passed
 from tests.tuning.made import empty_study, failed, trial, with_trials
@@ -77,3 +77,23 @@ def test_a_workload_that_changes_its_arguments_ends_the_study_and_can_be_mended(
     assert all(one.candidate.micro_batch == BASE.micro_batch for one in runner.requests[:-1])
     mended = answer(run(tmp_path, ScriptedRunner(clock=runner.clock)))
     assert mended.candidate.micro_batch != BASE.micro_batch
+
+
+def test_a_fault_that_is_the_same_in_the_first_two_candidates_ends_the_study(tmp_path: Path) -> None:
+    def wrong(request: TrialRequest) -> Failure | None:
+        return Failure(kind=Outcome.CRASHED, message="compute_loss() got an unexpected keyword argument")
+
+    runner = ScriptedRunner(fault=wrong)
+    with pytest.raises(NoCandidateError, match=r"compute_loss\(\) got an unexpected keyword argument\. Mend that"):
+        run(tmp_path, runner)
+    assert len(runner.requests) == 2
+
+
+def test_faults_that_differ_or_are_of_one_candidate_do_not(tmp_path: Path) -> None:
+    def own_only(request: TrialRequest) -> Failure | None:
+        is_own = request.candidate == runner.requests[0].candidate
+        return Failure(kind=Outcome.CRASHED, message="this alone crashes") if is_own else None
+
+    runner = ScriptedRunner(fault=own_only)
+    assert answer(run(tmp_path, runner)).decision is Decision.TUNED
+    assert len(runner.requests) > 2

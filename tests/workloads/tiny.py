@@ -127,6 +127,20 @@ def graphs(args: TrainingArguments) -> Trainer:
     return Trainer(model=Edges(), args=args, train_dataset=rows, data_collator=joined)
 
 
+class Tied(Edges):
+    """Two names for one tensor, which safetensors refuses to write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = torch.nn.Embedding(VOCAB, 1)
+        self.again.weight = self.weight.weight
+
+
+def tied(args: TrainingArguments) -> Trainer:
+    trainer = graphs(args)
+    return Trainer(model=Tied(), args=args, train_dataset=trainer.train_dataset, data_collator=joined)
+
+
 class ReadsTheLog(TrainerCallback):
     """Works with the Trainer as it is, which has logged by now."""
 
