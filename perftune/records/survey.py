@@ -56,6 +56,8 @@ class Survey(Record):
     sample_cpu_seconds: float | None = None
     """The part of it that computes; the rest waits, for a disk or a network."""
     has_eval_dataset: bool
+    num_eval_samples: int | None = None
+    """None without an evaluation set, of several, and of one without length."""
     arguments: dict[str, Any]
     """Every TrainingArguments field as the user's own run has it (JSON-able)."""
     arguments_class: str = "transformers.training_args.TrainingArguments"

@@ -54,8 +54,8 @@ def _ignores(trainer: Any, source: Source, weightless: bool) -> bool:
         return False
     if weightless:
         return not _reaches_loss(trainer, source.collate(samples), torch.as_tensor(num_items))
-    with _undisturbed(trainer.model):
-        once, twice = (float(_loss(trainer, source.collate(samples), times * num_items)) for times in (1, 2))
+    with undisturbed(trainer.model):
+        once, twice = (float(loss_of(trainer, source.collate(samples), times * num_items)) for times in (1, 2))
     return once > 0 and abs(twice / once - 1) < 0.01
 
 
@@ -65,19 +65,20 @@ def _reaches_loss(trainer: Any, batch: Any, num_items: torch.Tensor) -> bool:
     materialise(trainer.model, mode)
     fake = mode.from_tensor(num_items)
     reach = Reach(fake)
-    with _undisturbed(trainer.model), trainer.compute_loss_context_manager(), reach:
-        loss = _loss(trainer, batch, fake)
+    with undisturbed(trainer.model), trainer.compute_loss_context_manager(), reach:
+        loss = loss_of(trainer, batch, fake)
     return reach.has_reached(loss)
 
 
-def _loss(trainer: Any, batch: Any, num_items: Any) -> torch.Tensor:
+def loss_of(trainer: Any, batch: Any, num_items: Any) -> torch.Tensor:
+    """As ``Trainer.training_step`` computes it, before any division by the accumulation steps."""
     inputs = trainer._prepare_inputs(batch)  # noqa: SLF001 (as Trainer.training_step does)
     loss: torch.Tensor = trainer.compute_loss(trainer.model, inputs, num_items_in_batch=num_items)
     return loss
 
 
 @contextlib.contextmanager
-def _undisturbed(model: torch.nn.Module) -> Iterator[None]:
+def undisturbed(model: torch.nn.Module) -> Iterator[None]:
     """No gradients, no dropout; the model's mode and the random numbers are as before afterwards."""
     was_training = model.training
     model.eval()

@@ -26,13 +26,14 @@ from perftune.records.candidate import (
 from perftune.records.device import Device
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
 from perftune.surveying.accumulation import loss_ignores_accumulation
+from perftune.surveying.company import loss_depends_on_company
 from perftune.surveying.rates import flops_per_second
 from perftune.surveying.supported import supported
 from perftune.tracing.weightless import weightless
 from perftune.workloads.arguments import field_names, installed_name, training_arguments
 from perftune.workloads.entry import describe_failure, enter
 from perftune.workloads.loading import build_trainer, unwrapped
-from perftune.workloads.worst_batch import Scan, scan, train_source
+from perftune.workloads.worst_batch import Scan, num_rows, scan, train_source
 
 STOCK_MICRO_BATCH = 8
 """What TrainingArguments has when nothing is said (transformers/training_args.py)."""
@@ -40,6 +41,10 @@ HELD = (
     "the loss of {model} in {trainer} is averaged over the micro-batch, and the Trainer leaves the correction for "
     "accumulation to it, so loss and gradients grow with the accumulation steps and another micro-batch would change "
     "what is learned; `model.accepts_loss_kwargs = False` in your code, before the Trainer is made, lets it divide"
+)
+COMPANY = (
+    "the loss of {model} in {trainer} depends on who else is in a micro-batch, as with in-batch negatives or a sum "
+    "over samples, so another micro-batch would change what is learned"
 )
 REPEATS = "the train data are iterated, and each worker iterates all of them: with two every sample may come twice"
 OUR_FIELDS = ("output_dir", "report_to", "push_to_hub", "disable_tqdm", "use_cpu", "eval_on_start")
@@ -145,6 +150,10 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         reason = HELD.format(model=type(unwrapped(trainer)).__name__, trainer=type(trainer).__name__)
         support.hold(MICRO_BATCH, micro_batch, reason)
         notes += (f"the micro-batch stays at {micro_batch}: {reason}",)
+    elif scanned.worst and not request.weightless and loss_depends_on_company(trainer, train_source(trainer)):
+        reason = COMPANY.format(model=type(unwrapped(trainer)).__name__, trainer=type(trainer).__name__)
+        support.hold(MICRO_BATCH, micro_batch, reason)
+        notes += (f"the micro-batch stays at {micro_batch}: {reason}",)
     if repeats_with_workers(trainer):
         support.hold(WORKERS, int(trainer.args.dataloader_num_workers), REPEATS)
     notes += half_weights(trainer)
@@ -169,6 +178,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         sample_seconds=scanned.sample_seconds,
         sample_cpu_seconds=scanned.sample_cpu_seconds,
         has_eval_dataset=trainer.eval_dataset is not None,
+        num_eval_samples=None if isinstance(trainer.eval_dataset, dict) else num_rows(trainer.eval_dataset),
         arguments={name: value for name, value in values.items() if name not in OUR_FIELDS},
         arguments_class=f"{type(arguments_now).__module__}.{type(arguments_now).__qualname__}",
         argument_fields=field_names(),

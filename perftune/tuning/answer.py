@@ -19,7 +19,7 @@ from perftune.records.recommendation import (
 )
 from perftune.records.study import Study
 from perftune.records.summary import step_interval, summarize
-from perftune.records.trial import Purpose, Trial
+from perftune.records.trial import Measurement, Purpose, Trial
 from perftune.search import bounds, leader, ruled_out
 from perftune.tuning.checks import Verified
 from perftune.tuning.comparisons import (
@@ -186,21 +186,31 @@ def _notes(study: Study, verified: Verified | None) -> tuple[str, ...]:
         notes.append(
             f"the loss is noisy: no difference was seen over {check.num_steps} steps, but only {most:.1%} is excluded"
         )
-    final = verified.final.measurement if verified and verified.final else None
-    if final is not None and final.evaluation_error is not None:
-        notes.append(f"evaluation raised {final.evaluation_error}; its memory is not in the figures")
-    if final is not None and final.checkpoint_error is not None:
-        own = study.probe.training_arguments.get("save_strategy")
-        so = (
-            ", and with save_strategy “no” none is written" if own in ("no", False) else "; your own training would too"
-        )
-        notes.append(f"a checkpoint cannot be written: it raised {final.checkpoint_error}{so}")
+    if verified is not None and verified.final is not None and verified.final.measurement is not None:
+        notes += _final_notes(study, verified.final.measurement)
     if verified is None:
         notes.append("no contender passed the final checks")
     notes += [*_frozen(study, verified), *_disturbances(study)]
     if not study.survey.worst_samples:
         notes.append("peaks are those of the measured batches: the worst batch of the data could not be found")
     return tuple(notes)
+
+
+def _final_notes(study: Study, final: Measurement) -> list[str]:
+    """What of evaluation and checkpoint is not in the figures."""
+    notes, all_samples = [], study.survey.num_eval_samples
+    if final.evaluation_error is not None:
+        notes.append(f"evaluation raised {final.evaluation_error}; its memory is not in the figures")
+    if final.evaluation is not None and all_samples is not None and all_samples > final.evaluation.num_samples:
+        notes.append(
+            f"evaluation was run on the first {final.evaluation.num_samples:,} of {all_samples:,} samples: what your "
+            "Trainer keeps of each, such as logits, takes more memory with all of them than is told here"
+        )
+    if final.checkpoint_error is not None:
+        is_off = study.probe.training_arguments.get("save_strategy") in ("no", False)
+        so = ", and with save_strategy “no” none is written" if is_off else "; your own training would fail there, too"
+        notes.append(f"a checkpoint cannot be written: it raised {final.checkpoint_error}{so}")
+    return notes
 
 
 def _frozen(study: Study, verified: Verified | None) -> list[str]:

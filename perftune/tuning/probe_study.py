@@ -339,7 +339,7 @@ def _write_interrupted(loop: Loop, directory: Path) -> None:
     best = loop.leader()
     if best is None:
         return
-    trial = next(trial for trial in reversed(study.completed(Purpose.SEARCH, Purpose.RACE)) if trial.candidate == best)
+    trial = next(trial for trial in reversed(study.completed()) if trial.candidate == best)
     recommendation = recommend(study, Verified(best, None, trial), [best], loop.rejected)
     notes = ("interrupted: the best so far, which ran but passed no final check", *recommendation.notes)
     partial = study.model_copy(

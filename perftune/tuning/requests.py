@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from perftune.devices.cuda_allocator import allocator_environment
-from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, WORKERS, Candidate
+from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, PRECISION, WORKERS, Candidate
 from perftune.records.disturbance import undisturbed
 from perftune.records.probe import Objective, ProbeSpec
 from perftune.records.study import Study
@@ -51,6 +51,8 @@ def candidate_arguments(study: Study, candidate: Candidate) -> dict[str, Any]:
     space = study.space
     tuned = candidate.training_arguments(space.global_batch_size, space.num_devices)
     arguments = {**study.probe.training_arguments, **tuned, "seed": _seed(study.probe)}
+    if candidate.settings.get(PRECISION) == "fp32" and arguments.get("tf32"):
+        arguments["tf32"] = False  # else the user's own would make it another precision
     if not arguments.get(WORKERS):
         for name in NEED_WORKERS:
             arguments.pop(name, None)

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.long
 
 WORKLOADS = Path(__file__).parents[1] / "workloads" / "tiny.py"
 GLOBAL_BATCH = 8
+ON_ONE_SCALE = ["plain", "corrected_classifier", "images", "lora", "seq2seq", "own_step"]
 KINDS = ["plain", "seq2seq", "own_loss", "own_step", "lora", "sft", "images", "without_length", "early_stopping"]
 ARGUMENTS: dict[str, Any] = {"learning_rate": 1e-3, "save_strategy": "steps", "save_steps": 1, "logging_steps": 1}
 NEEDS: dict[str, dict[str, Any]] = {
@@ -344,6 +345,13 @@ def test_a_loss_that_grows_with_accumulation_holds_the_micro_batch(runs: Runs, n
     assert losses[1] / losses[0] == pytest.approx(4.0, rel=0.1)
 
 
+@pytest.mark.parametrize("name", ["in_batch_negatives", "summed_loss"])
+def test_a_loss_that_depends_on_who_else_is_in_the_micro_batch_holds_it(runs: Runs, name: str) -> None:
+    survey = runs.survey(name)
+    assert survey.supported["per_device_train_batch_size"] == (GLOBAL_BATCH,)
+    assert any("depends on who else is in a micro-batch" in note for note in survey.notes)
+
+
 @pytest.mark.parametrize("name", ["classifier", "own_loss", "classifier_stream"])
 def test_the_same_is_seen_without_weights(runs: Runs, name: str) -> None:
     real, shapes = (runs.survey(name, weightless=weightless) for weightless in (False, True))
@@ -353,7 +361,9 @@ def test_the_same_is_seen_without_weights(runs: Runs, name: str) -> None:
 
 
 @pytest.mark.parametrize("weightless", [False, True])
-@pytest.mark.parametrize("name", ["plain", "corrected_classifier", "images", "lora", "seq2seq", "own_step"])
+@pytest.mark.parametrize(
+    "name", ["plain", "corrected_classifier", "images", "lora", "seq2seq", "own_step", "sft", "graphs", "tuples"]
+)
 def test_a_loss_on_one_scale_leaves_the_micro_batch_free(runs: Runs, name: str, weightless: bool) -> None:
     assert "per_device_train_batch_size" not in runs.survey(name, weightless=weightless).supported
 

@@ -289,6 +289,29 @@ def test_interrupted_then_finished_without_running_anything_twice(tmp_path: Path
     assert answer(study).candidate == answer(whole).candidate
 
 
+class BetterWithoutALine(ScriptedRunner):
+    """What was never searched nor raced is the fastest when lines are taken back, so that it leads the study then."""
+
+    def _measurement(self, request: TrialRequest) -> Measurement:
+        measurement = super()._measurement(request)
+        if request.purpose is not Purpose.ABLATION:
+            return measurement
+        steps = measurement.steps
+        faster = tuple(seconds / 50 for seconds in steps.step_seconds)
+        return measurement.model_copy(update={"steps": steps.model_copy(update={"step_seconds": faster})})
+
+
+def test_ctrl_c_at_any_trial_leaves_the_best_so_far(tmp_path: Path) -> None:
+    whole = BetterWithoutALine()
+    run(tmp_path / "whole", whole)
+    purposes = [request.purpose for request in whole.requests]
+    first_line, last = purposes.index(Purpose.ABLATION), len(purposes) - 1
+    for number in {1, 3, first_line, first_line + 2, first_line + 4, last}:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / str(number), BetterWithoutALine(interrupt_at=number))
+        assert (tmp_path / str(number) / "training_args.best_so_far.yaml").exists()
+
+
 def test_a_finished_study_is_not_run_again(tmp_path: Path) -> None:
     run(tmp_path, ScriptedRunner())
     again = ScriptedRunner()

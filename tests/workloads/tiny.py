@@ -127,6 +127,34 @@ def graphs(args: TrainingArguments) -> Trainer:
     return Trainer(model=Edges(), args=args, train_dataset=rows, data_collator=joined)
 
 
+class Towers(torch.nn.Module):
+    """Tells each sample from the others of its micro-batch; or sums over them."""
+
+    def __init__(self, summed: bool) -> None:
+        super().__init__()
+        self.summed, self.weight = summed, torch.nn.Embedding(VOCAB, 8)
+
+    def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        vectors = self.weight(input_ids).mean(1)
+        scores = vectors @ vectors.T
+        loss = torch.nn.functional.cross_entropy(scores, torch.arange(len(scores)))
+        return {"loss": vectors.square().sum() if self.summed else loss}
+
+
+def _towers(args: TrainingArguments, summed: bool) -> Trainer:
+    rows = [{"input_ids": sample(index)["input_ids"][:4]} for index in range(96)]
+    collate = lambda samples: {"input_ids": torch.tensor([one["input_ids"] for one in samples])}  # noqa: E731
+    return Trainer(model=Towers(summed), args=args, train_dataset=rows, data_collator=collate)
+
+
+def in_batch_negatives(args: TrainingArguments) -> Trainer:
+    return _towers(args, summed=False)
+
+
+def summed_loss(args: TrainingArguments) -> Trainer:
+    return _towers(args, summed=True)
+
+
 class Tied(Edges):
     """Two names for one tensor, which safetensors refuses to write."""
 

@@ -1,0 +1,55 @@
+"""What an answer notes of the final trial: what of evaluation and checkpoint is not in its figures."""
+
+import pytest
+
+from perftune.records.study import Study
+from perftune.records.trial import Evaluation, Purpose
+from perftune.tuning.answer import recommend
+from perftune.tuning.checks import Verified
+from tests.tuning.made import empty_study, heat, trial, with_trials
+
+STUDY = empty_study()
+BASE = STUDY.space.base
+BF16 = BASE.replace(precision="bf16")
+LOGITS = "what your Trainer keeps of each, such as logits, takes more memory with all of them than is told here"
+
+
+def notes(num_eval_samples: int | None = None, save_strategy: str | None = None, **measured: object) -> list[str]:
+    """Of a study in which bf16 won."""
+    study = with_trials(STUDY, *heat(1, (BF16, (1.0,) * 4), (BASE, (2.0,) * 4)))
+    seen = study.survey.model_copy(update={"num_eval_samples": num_eval_samples, "worst_samples": ()})
+    own = {**study.probe.training_arguments, **({"save_strategy": save_strategy} if save_strategy else {})}
+    probe = study.probe.model_copy(update={"training_arguments": own})
+    final = trial(9, BF16, (1.0,), purpose=Purpose.FINAL, **measured)
+    whole: Study = with_trials(study, final).model_copy(update={"survey": seen, "probe": probe})
+    return list(recommend(whole, Verified(BF16, None, final), [BF16, BASE], []).notes)
+
+
+def evaluated(num_samples: int) -> Evaluation:
+    return Evaluation(num_samples=num_samples, seconds=1.0, per_device_eval_batch_size=8)
+
+
+@pytest.mark.parametrize(("num_samples", "is_said"), [(6000, True), (2001, True), (2000, False), (None, False)])
+def test_a_part_of_the_evaluation_set_is_said(num_samples: int | None, is_said: bool) -> None:
+    found = [note for note in notes(num_samples, evaluation=evaluated(2000)) if "evaluation" in note]
+    said = f"evaluation was run on the first 2,000 of {num_samples or 0:,} samples: {LOGITS}"
+    assert found == ([said] if is_said else [])
+
+
+def test_what_evaluation_raised_is_said() -> None:
+    assert "evaluation raised ValueError: no; its memory is not in the figures" in notes(
+        evaluation_error="ValueError: no"
+    )
+
+
+@pytest.mark.parametrize(
+    ("strategy", "so"),
+    [("no", ", and with save_strategy “no” none is written"), (None, "; your own training would fail there, too")],
+)
+def test_a_checkpoint_that_cannot_be_written_is_said(strategy: str | None, so: str) -> None:
+    found = notes(save_strategy=strategy, checkpoint_error="RuntimeError: some tensors share memory")
+    assert f"a checkpoint cannot be written: it raised RuntimeError: some tensors share memory{so}" in found
+
+
+def test_without_any_of_this_there_is_nothing_to_say() -> None:
+    assert not [note for note in notes(evaluation=evaluated(100)) if "evaluation" in note or "checkpoint" in note]
