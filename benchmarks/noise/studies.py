@@ -131,15 +131,17 @@ def main() -> None:
     parser.add_argument("probes", nargs="*", type=Path, default=sorted(PROBES.glob("*.yaml")))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, help="instead of each probe's own")
+    parser.add_argument("--processes", type=int, help="of the load, instead of one and two in alternation")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     results = json.loads(options.out.read_text()) if options.out.exists() else []
-    known = {one["probe"] for one in results}
+    known = {(one["probe"], one["num_processes"]) for one in results}
     for number, path in enumerate(options.probes):
-        if options.table or path.stem in known:
+        num_processes = options.processes or 1 + number % 2
+        if options.table or (path.stem, num_processes) in known:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            results.append(compared(path, 1 + number % 2, options.minutes, Path(folder)))
+            results.append(compared(path, num_processes, options.minutes, Path(folder)))
         write_atomically(options.out, json.dumps(results, indent=1) + "\n")
         print(table(results[-1:]), flush=True)
     print(table(results))
