@@ -8,7 +8,9 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from perftune.isolation.deferred import undefer
@@ -44,6 +46,22 @@ def become_trial(directory: str) -> None:
     sys.stdin, sys.stdout, sys.stderr = (
         os.fdopen(number, mode, buffering=1, closefd=False) for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
+
+
+@contextlib.contextmanager
+def temporary_files() -> Iterator[None]:
+    """Temporary files of this process and its forks are in a folder that goes at the end.
+
+    A trial that is killed, or ends without the interpreter's clean-up as a fork does, leaves them: each data loader
+    with workers a folder. The folder is not the run's, as sockets in it may have names of 107 bytes only (unix(7)).
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="perftune-", ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def die_with_parent() -> None:

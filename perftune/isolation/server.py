@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from perftune.isolation.deferred import FUNCTIONS, defer
-from perftune.isolation.process import adopt_orphans, become_trial, kill_group_after_leader, run_task
+from perftune.isolation.process import (
+    adopt_orphans,
+    become_trial,
+    kill_group_after_leader,
+    run_task,
+    temporary_files,
+)
 from perftune.isolation.protocol import TRACING, ForkRequest
 from perftune.isolation.ranks import run_ranks
 
@@ -40,20 +46,24 @@ class Server:
             os.set_blocking(descriptor, False)
 
     def serve(self) -> None:
-        """Until the runner closes its end."""
+        """Until the runner closes its ends, as it does when it dies."""
         adopt_orphans()
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._answer({"ready": True, "num_threads": _num_threads()})
-        while True:
-            readable, _, _ = select.select([self._requests, self._wake_read], [], [])
-            if self._wake_read in readable:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._wake_read, 4096)
-            self._reap()
-            if self._requests in readable and not self._read():
-                break
+        with contextlib.suppress(BrokenPipeError):
+            self._answer({"ready": True, "num_threads": _num_threads()})
+            while self._wait():
+                pass
         self._kill_all()
+
+    def _wait(self) -> bool:
+        """For a request, or a fork to end; whether the runner still listens."""
+        readable, _, _ = select.select([self._requests, self._wake_read], [], [])
+        if self._wake_read in readable:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_read, 4096)
+        self._reap()
+        return self._requests not in readable or self._read()
 
     def _read(self) -> bool:
         chunk = os.read(self._requests, 65536)
@@ -101,16 +111,13 @@ class Server:
                 os.waitpid(-1, 0)
 
     def _answer(self, message: dict[str, Any]) -> None:
-        try:
-            os.write(self._answers, json.dumps(message).encode() + b"\n")
-        except BrokenPipeError:
-            self._kill_all()
-            os._exit(0)
+        os.write(self._answers, json.dumps(message).encode() + b"\n")
 
 
 def trial_main(request: ForkRequest) -> int:
     """Run a task in this fresh process, or in one process for each rank below it; the exit status."""
     become_trial(request.directory)
+    sys.dont_write_bytecode = True  # or the user's folder would have a __pycache__ that was not there
     os.environ.update(request.environment)
     if request.num_processes > 1:
         return run_ranks(request)
@@ -137,7 +144,8 @@ def _serve(preload: list[str]) -> None:
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # what an import prints must not be taken for an answer
     _load(preload)
-    Server(requests, answers).serve()
+    with temporary_files():
+        Server(requests, answers).serve()
 
 
 def _load(modules: list[str]) -> None:
@@ -158,7 +166,9 @@ def main(arguments: list[str]) -> None:
     """Serve, with the modules to load first as arguments; or run one task (``--once REQUEST``)."""
     if arguments[:1] == ["--once"]:
         kill_group_after_leader()
-        os._exit(trial_main(ForkRequest(**json.loads(arguments[1]))))
+        with temporary_files():
+            status = trial_main(ForkRequest(**json.loads(arguments[1])))
+        os._exit(status)
     else:
         _serve(arguments)
 

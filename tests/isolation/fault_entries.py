@@ -2,12 +2,14 @@
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -53,6 +55,17 @@ def leave_pid(directory: Path, name: str, pid: int) -> None:
     path = directory.parent.parent / f"{name}.pids"
     with path.open("a", encoding="ascii") as file:
         file.write(f"{pid}\n")
+
+
+def leave_files(directory: Path) -> None:
+    """A temporary file, and a module of the user's that was imported; then somebody kills it."""
+    tempfile.mkstemp()
+    leave_pid(directory, "left", os.getpid())
+    sys.path.insert(0, str(directory.parents[1]))
+    importlib.import_module("module_of_the_user")
+    if directory.name == "0001":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(FOREVER)
 
 
 def complete(directory: Path) -> None:

@@ -124,6 +124,28 @@ def test_a_parent_that_is_killed_frees_the_folder(tmp_path: Path) -> None:
         assert runner.run(request()).outcome is Outcome.COMPLETED
 
 
+@pytest.mark.parametrize("parent_is_killed", [False, True])
+def test_nothing_is_left_outside_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parent_is_killed: bool
+) -> None:
+    (temporary := tmp_path / "tmp").mkdir()
+    (tmp_path / "module_of_the_user.py").write_text("", encoding="utf-8")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    if parent_is_killed:
+        script = PARENT.replace("hang_with_family", "leave_files").replace("request()", "request(2)")
+        parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), "fork"], cwd=ROOT)
+        assert eventually(lambda: len(pids(tmp_path, "left")) == 1)
+        parent.kill()
+        parent.wait()
+    else:
+        with light_runner(tmp_path, "leave_files") as runner:
+            assert runner.run(request()).outcome is Outcome.KILLED
+            assert len([path for path in temporary.rglob("*") if path.is_file()]) == 1
+    assert eventually(lambda: not any(temporary.iterdir()), 10.0)
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
 def test_a_folder_has_one_runner(tmp_path: Path) -> None:
     with light_runner(tmp_path, "complete"):
         with pytest.raises(OutputExistsError, match="another perftune is running here"), light_runner(tmp_path, "hang"):
