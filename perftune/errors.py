@@ -11,10 +11,13 @@ PerftuneError (1)
 ├── StudyFileError (8)      a study cannot be read
 ├── IsolationError (9)      the trial server cannot start or has died
 ├── OutputWriteError (10)   the run folder cannot be written: disk full, read-only, no permission
+│   └── NoRoomError             a trial found no room on a disk
 └── Interrupted (130)       the user pressed Ctrl-C
 """
 
 from typing import ClassVar
+
+from perftune.printable import printable_lines
 
 
 class PerftuneError(Exception):
@@ -25,6 +28,10 @@ class PerftuneError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str = "") -> None:
+        # Names that users and libraries gave are in it, and it is printed in a terminal, by us or as a traceback.
+        super().__init__(printable_lines(message))
 
 
 class ProbeFileError(PerftuneError):
@@ -83,6 +90,15 @@ class OutputWriteError(PerftuneError):
     """The run folder cannot be written; what was written before is whole."""
 
     exit_code = 10
+
+
+class NoRoomError(OutputWriteError):
+    """A trial found no room on a disk; it is in no study, and is run again with the same command."""
+
+    def __init__(self, message: str, needed_bytes: int | None = None) -> None:
+        super().__init__(message)
+        self.needed_bytes = needed_bytes
+        """Where it was the checkpoint: about what that takes."""
 
 
 class Interrupted(PerftuneError):

@@ -11,7 +11,7 @@ import perftune
 
 ROOT = Path(perftune.__file__).parent
 LAYERS: list[set[str]] = [
-    {"errors", "units", "statistics", "intervals", "heats", "decisions", "files", "task_folder"},
+    {"errors", "units", "statistics", "intervals", "heats", "decisions", "files", "task_folder", "disk", "printable"},
     {"records"},
     {"devices", "catalogue"},
     {"workloads"},

@@ -32,6 +32,17 @@ def available_bytes(root: Path = Path("/")) -> int | None:
     return min(rooms, default=None)
 
 
+def num_oom_kills(root: Path = Path("/")) -> int | None:
+    """How many processes the kernel has killed for want of memory since the group is there; None where nobody counts.
+
+    Of the group of this process, which its children are in too (memory.events, or memory.oom_control in version 1);
+    without one, of the whole machine (proc_vmstat, since Linux 4.13).
+    """
+    counters = [group / name for group in _groups(root, "memory") for name in ("memory.events", "memory.oom_control")]
+    counts = (_field(file, "oom_kill") for file in (*counters, root / "proc/vmstat"))
+    return next((count for count in counts if count is not None), None)
+
+
 def cpu_quota(root: Path = Path("/")) -> float | None:
     """CPU cores' worth of time that the group may use; None without a limit."""
     quotas = [quota for group in _groups(root, "cpu") if (quota := _quota(group)) is not None]
@@ -69,6 +80,12 @@ def _quota(group: Path) -> float | None:
 def _droppable_bytes(group: Path) -> int:
     fields = dict(line.split(maxsplit=1) for line in _text(group / "memory.stat").splitlines() if " " in line)
     return int(fields.get("total_inactive_file", fields.get("inactive_file", 0)))
+
+
+def _field(file: Path, name: str) -> int | None:
+    """The number behind a name in a file of lines ``name number``."""
+    lines = (line.split() for line in _text(file).splitlines())
+    return next((int(line[1]) for line in lines if line[:1] == [name] and line[1:] and line[1].isdigit()), None)
 
 
 def _number(*files: Path) -> int | None:

@@ -10,7 +10,6 @@ HOST_TEXTS = (
     "Cannot allocate memory",  # strerror(ENOMEM)
     "unable to allocate shared memory(shm)",  # torch's MapAllocator.cpp: /dev/shm is full
     "workers are out of shared memory",  # torch/csrc/DataLoader.cpp: a worker was ended by SIGBUS
-    "is killed by signal: Killed",  # the same: by SIGKILL, which is what the kernel's OOM killer sends
 )
 """What libraries say when memory on the CPU runs out and they raise no MemoryError."""
 

@@ -2,7 +2,7 @@
 
 import textwrap
 
-from perftune.reports.words import printable
+from perftune.printable import printable
 
 WIDTH = 110
 _ASCII = str.maketrans({"×": "x", "–": "-", "—": "-", "→": "->", "µ": "u", "±": "+-", "≥": ">=", "≤": "<=", "…": "..."})

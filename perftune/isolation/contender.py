@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from statistics import median
 
 from perftune.isolation.channel import Channel
+from perftune.isolation.classify import Facts
 from perftune.isolation.launchers.launched import Process, signal_group
 from perftune.isolation.task import Task, ended_trial
 from perftune.isolation.watch import End, Watch
@@ -58,10 +59,14 @@ class Contender:
         self._go_on_with(Turn(round=-1, num_steps=0, worst_batch=worst_batch))
         return self._watch.until_end(self.request.deadline_seconds)
 
-    def has_ended(self, end: End) -> None:
+    def facts(self, end: End) -> Facts:
+        """All that is known of how it ended."""
+        return self._task.facts(end)
+
+    def has_ended(self, facts: Facts) -> None:
         """Close it; from now on it is a trial."""
         self.close()
-        self.trial = ended_trial(self.request, self._task, self._task.facts(end), self.wall_seconds)
+        self.trial = ended_trial(self.request, self._task, facts, self.wall_seconds)
 
     def close(self) -> None:
         """Kill what is left of it."""

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from statistics import median
 from typing import NamedTuple, TypeVar
 
+from perftune.isolation.classify import was_killed
 from perftune.isolation.contender import Contender, Start, WatchOf
 from perftune.isolation.task import Task
 from perftune.isolation.watch import End
@@ -25,6 +26,10 @@ SLOW = 20.0
 """A turn may take so many times what the contender's last one lets expect: a shared machine was seen 8 times slower."""
 
 T = TypeVar("T")
+
+
+class KilledFromOutsideError(Exception):
+    """A contender was killed, and the heat may be begun again."""
 
 
 class TurnPlan(NamedTuple):
@@ -61,6 +66,7 @@ class Heat:
         watch: WatchOf,
         task: Callable[[TrialRequest], Task],
         clock: Callable[[], float],
+        num_kills: int = 0,
     ) -> None:
         """
         Args:
@@ -69,14 +75,20 @@ class Heat:
             watch: waits for a process.
             task: of a request.
             clock: monotonic seconds, the same clock as ``time.monotonic`` in children.
+            num_kills: how often the heat was begun before, and a contender killed from outside.
         """
+        self._num_kills = num_kills
         self._plan, self._start, self._watch, self._task, self._clock = plan, start, watch, task, clock
         self._contenders: list[Contender] = []
         self._num_steps = plan.warmup_steps
         self._charged = 0.0
 
     def run(self, requests: Sequence[TrialRequest], goes_on: GoesOn) -> list[Trial]:
-        """All trials, in the order of their requests. Together their wall seconds are those of the heat."""
+        """All trials, in the order of their requests. Together their wall seconds are those of the heat.
+
+        Raises:
+            KilledFromOutsideError: a contender was, for the first time.
+        """
         self._charged = self._clock()
         with ExitStack() as stack:
             for request in requests:
@@ -138,4 +150,7 @@ class Heat:
         contender.wall_seconds += now - self._charged
         self._charged = now
         if isinstance(answer, End):
-            contender.has_ended(answer)
+            facts = contender.facts(answer)._replace(num_kills=self._num_kills)
+            if was_killed(facts) and not self._num_kills:
+                raise KilledFromOutsideError
+            contender.has_ended(facts)

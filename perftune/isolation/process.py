@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import errno
 import importlib
 import os
 import select
@@ -13,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from perftune.disk import is_disk_full
 from perftune.isolation.deferred import undefer
 from perftune.isolation.protocol import DISK_FULL_STATUS
 from perftune.task_folder import LOG
@@ -21,7 +21,6 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """linux/prctl.h"""
 OOM_SCORE_ADJ = "1000"
 """The kernel's first choice when memory runs out (proc(5)): the trial and not the machine."""
-DISK_FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def run_entry(entry: str, directory: str) -> None:
@@ -106,7 +105,7 @@ def run_task(entry: str, directory: str) -> int:
     except BaseException as error:  # noqa: BLE001 (the last frame of the process: whatever it is goes to the log)
         with contextlib.suppress(OSError):
             traceback.print_exc()
-        status = DISK_FULL_STATUS if isinstance(error, OSError) and error.errno in DISK_FULL_ERRORS else 1
+        status = DISK_FULL_STATUS if is_disk_full(error) else 1
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()

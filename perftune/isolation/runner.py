@@ -13,20 +13,20 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from perftune.errors import IsolationError, OutputExistsError, WorkloadError
+from perftune.errors import IsolationError, NoRoomError, OutputExistsError, PerftuneError, WorkloadError
 from perftune.files import write_atomically
-from perftune.isolation.classify import Facts, classify
+from perftune.isolation.classify import Facts, classify, was_killed
 from perftune.isolation.connection import Connection, ServerDiedError
-from perftune.isolation.heat import GoesOn, Heat, TurnPlan
+from perftune.isolation.heat import GoesOn, Heat, KilledFromOutsideError, TurnPlan
 from perftune.isolation.launchers.forked import Forked
 from perftune.isolation.launchers.launched import Process
 from perftune.isolation.launchers.spawned import Spawned
 from perftune.isolation.protocol import ENTRIES, PRELOAD, ForkRequest
 from perftune.isolation.task import Task, ended_trial, trial_task
-from perftune.isolation.watch import End, OnHeartbeat, Watch
+from perftune.isolation.watch import OnHeartbeat, Watch
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
 from perftune.records.trace import Trace, TraceRequest, TraceResult
-from perftune.records.trial import Failure, Heartbeat, Trial, TrialRequest
+from perftune.records.trial import Failure, Heartbeat, Outcome, Trial, TrialRequest
 from perftune.task_folder import LOG, REQUEST, TRIAL
 
 MIN_STALL_SECONDS = 120.0
@@ -109,18 +109,22 @@ class ForkServerRunner:
         return self._directory / "trials" / f"{number:04d}"
 
     def ask(self, task: Task, on_heartbeat: OnHeartbeat | None = None) -> Facts:
-        """Run a task to its end, whatever that is.
+        """Run a task to its end, whatever that is. One that is killed from outside is run again, once.
 
         Raises:
             IsolationError: the server died twice.
         """
 
-        def attempt() -> End:
+        def attempt() -> Facts:
             task.prepare()
             with self._started(task) as process:
-                return self._watch(process, task, on_heartbeat).until_end(task.deadline_seconds)
+                end = self._watch(process, task, on_heartbeat).until_end(task.deadline_seconds)
+            return task.facts(end)
 
-        return task.facts(self._attempts(attempt, task.name, task.directory))
+        facts = self._attempts(attempt, task.name, task.directory)
+        if not was_killed(facts):
+            return facts
+        return self._attempts(attempt, task.name, task.directory)._replace(num_kills=1)
 
     def run(self, request: TrialRequest, on_heartbeat: Callable[[Heartbeat], None] | None = None) -> Trial:
         """Run one trial.
@@ -146,7 +150,8 @@ class ForkServerRunner:
     ) -> list[Trial]:
         """Run several trials side by side: live processes that take turns, each stopped while another has its turn.
 
-        That they fit beside each other in memory is the caller's affair.
+        That they fit beside each other in memory is the caller's affair. A heat in which one is killed from outside is
+        begun again, once: the others have nobody to be compared with from then on.
 
         Args:
             requests: of at least two trials. Their stop rules say nothing here: all run the same steps.
@@ -162,7 +167,7 @@ class ForkServerRunner:
         """
         requests = [request.model_copy(update={"heat": requests[0].number}) for request in requests]
 
-        def attempt() -> list[Trial]:
+        def attempt(num_kills: int) -> list[Trial]:
             if not self._spawns:
                 self._ensure_server()
             heat = Heat(
@@ -171,10 +176,15 @@ class ForkServerRunner:
                 watch=lambda process, task: self._watch(process, task, on_heartbeat),
                 task=lambda request: trial_task(request, self.trial_directory(request.number)),
                 clock=self._clock,
+                num_kills=num_kills,
             )
             return heat.run(requests, goes_on)
 
-        return self._attempts(attempt, "heat", self.trial_directory(requests[0].number))
+        directory = self.trial_directory(requests[0].number)
+        try:
+            return self._attempts(lambda: attempt(0), "heat", directory)
+        except KilledFromOutsideError:
+            return self._attempts(lambda: attempt(1), "heat", directory)
 
     def adopt(self, number: int) -> Trial | None:
         """A trial that was finished but is in no study yet, because perftune was killed between the two."""
@@ -188,6 +198,7 @@ class ForkServerRunner:
 
         Raises:
             WorkloadError: it cannot be built; says why and where the whole output is.
+            NoRoomError: a disk is full.
         """
         directory = self._directory / "survey"
         inputs = {REQUEST: request.model_dump_json(indent=1)}
@@ -201,13 +212,14 @@ class ForkServerRunner:
         if told is not None and not self._spawns and CUDA_REFUSES_FORK in told.message:
             self._spawns = True
             return self.survey(request)
-        raise WorkloadError(f"the workload cannot be built: {_why(facts, told, directory)}")
+        raise _no_answer("the workload cannot be built", facts, told, directory)
 
     def trace(self, request: TraceRequest, number: int) -> Trace:
         """Trace a training step on shapes.
 
         Raises:
             WorkloadError: it cannot be built or traced; says why.
+            NoRoomError: a disk is full.
         """
         directory = self._directory / "traces" / f"{number:04d}"
         inputs = {REQUEST: request.model_dump_json(indent=1)}
@@ -218,20 +230,21 @@ class ForkServerRunner:
             if result.trace is not None:
                 return result.trace
             told = result.failure
-        raise WorkloadError(f"the training step cannot be traced: {_why(facts, told, directory)}")
+        raise _no_answer("the training step cannot be traced", facts, told, directory)
 
     def round_trip(self, yaml_text: str) -> dict[str, Any]:
         """What transformers reads from a TrainingArguments file.
 
         Raises:
             WorkloadError: it refuses the file.
+            NoRoomError: a disk is full.
         """
         directory = self._directory / "round_trip"
         facts = self.ask(Task("round_trip", directory, {"arguments.yaml": yaml_text}, ROUND_TRIP_SECONDS))
         try:
             answer: dict[str, Any] = json.loads(facts.results[0])
         except (IndexError, ValueError):
-            answer = {"error": _why(facts, None, directory)}
+            raise _no_answer("the written arguments could not be read back", facts, None, directory) from None
         if "error" in answer:
             raise WorkloadError(f"transformers refuses the written arguments: {answer['error']}")
         arguments: dict[str, Any] = answer["arguments"]
@@ -274,6 +287,14 @@ class ForkServerRunner:
             yield process
         finally:
             process.end()
+
+
+def _no_answer(what: str, facts: Facts, told: Failure | None, directory: Path) -> PerftuneError:
+    """The error of a task that gave no answer."""
+    failure = told or classify(facts).failure
+    if failure is not None and failure.kind is Outcome.DISK_FULL:
+        return NoRoomError(f"{what}: {failure.message} ({directory}). Free some space and run the same command again")
+    return WorkloadError(f"{what}: {_why(facts, told, directory)}")
 
 
 def _why(facts: Facts, told: Failure | None, directory: Path) -> str:

@@ -38,7 +38,8 @@ class Task(NamedTuple):
         """What is known once it has ended."""
         paths = [self.directory / RESULT, *sorted(self.directory.glob("result-*.json"))]
         results = [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()]
-        return Facts(results, end.status, end.ending, _tail(self.directory / LOG), end.limit_seconds)
+        tail = _tail(self.directory / LOG)
+        return Facts(results, end.status, end.ending, tail, end.limit_seconds, end.num_oom_kills)
 
 
 def trial_task(request: TrialRequest, directory: Path) -> Task:
@@ -65,6 +66,7 @@ def ended_trial(request: TrialRequest, task: Task, facts: Facts, wall_seconds: f
         failure=failure,
         wall_seconds=wall_seconds,
         heat=request.heat,
+        num_kills=facts.num_kills,
     )
     write_atomically(task.directory / TRIAL, trial.model_dump_json(indent=1))
     return trial

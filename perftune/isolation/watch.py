@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from perftune.devices.cgroup import num_oom_kills
 from perftune.isolation.channel import Channel
 from perftune.isolation.classify import Ending
 from perftune.isolation.launchers.launched import Process, signal_group
@@ -31,6 +32,8 @@ class End(NamedTuple):
     ending: Ending
     limit_seconds: float
     """That was passed, if one was."""
+    num_oom_kills: int | None = None
+    """See `Facts`."""
 
 
 class Watch:
@@ -46,6 +49,7 @@ class Watch:
     ) -> None:
         self._process, self._file = process, directory / HEARTBEAT
         self._min_stall_seconds, self._clock, self._on_heartbeat = min_stall_seconds, clock, on_heartbeat
+        self._oom_kills = num_oom_kills()
         self._modified_ns = 0
         self._last: Heartbeat | None = None
         self._begin(0.0)
@@ -60,7 +64,7 @@ class Watch:
         self._begin(deadline_seconds)
         while (status := self._process.wait(POLL_SECONDS)) is None:
             self._check()
-        return End(status, self._ending, self._limit_seconds)
+        return self._end(status)
 
     def until_answer(self, channel: Channel, deadline_seconds: float) -> str | End:
         """Wait for a line from the process, or for its end."""
@@ -69,7 +73,12 @@ class Watch:
             if (line := channel.heard()) is not None:
                 return line
             self._check()
-        return End(status, self._ending, self._limit_seconds)
+        return self._end(status)
+
+    def _end(self, status: int) -> End:
+        now = num_oom_kills()
+        oom_kills = None if now is None or self._oom_kills is None else now - self._oom_kills
+        return End(status, self._ending, self._limit_seconds, oom_kills)
 
     def _check(self) -> None:
         """Pass a heartbeat on; kill the group once its time is over."""

@@ -10,7 +10,9 @@ from transformers import Trainer, set_seed
 
 from perftune.devices import TrainingDevice
 from perftune.devices.disturbance import DisturbanceCounters
+from perftune.disk import TORCH_TEXTS, is_disk_full
 from perftune.errors import ArgumentsChangedError, WorkloadError
+from perftune.measuring.checkpoint import no_room
 from perftune.measuring.collective import SumOverProcesses, alone, own_rank, sum_over_processes
 from perftune.measuring.dropout import without_dropout
 from perftune.measuring.evaluation import evaluate, evaluate_in_turns
@@ -23,14 +25,12 @@ from perftune.measuring.turns import Turns
 from perftune.records.trial import Evaluation, Measurement, MemoryPeak, TrialRequest
 from perftune.statistics import num_warmup_steps
 from perftune.workloads.arguments import training_arguments
+from perftune.workloads.entry import is_killed_worker, said
 from perftune.workloads.loading import build_trainer
 from perftune.workloads.worst_batch import WorstBatch, collate_worst, num_rows, train_source
 
 NUM_WORST_STEPS = 1
 """The optimizer has its state from the measured steps, so memory is at its peak at once."""
-
-DISK_TEXTS = ("No space left", "quota exceeded", "PytorchStreamWriter failed")
-"""What libraries say of a full disk in errors of their own (torch.save, safetensors)."""
 
 
 class Phases:
@@ -173,16 +173,22 @@ def _saving(trainer: Any) -> Iterator[None]:
 
 
 def _save(trainer: Any, device: TrainingDevice, phases: Phases, total: SumOverProcesses) -> str | None:
-    """Write a checkpoint; what it raised where training could go on without one."""
+    """Write a checkpoint; what it raised where training could go on without one.
+
+    Raises:
+        DiskFullError: there is no room for one.
+    """
     phases.begin("save")
     error_said = None
     try:
         with _saving(trainer):
             trainer._save_checkpoint(trainer.model_wrapped, trial=None)  # noqa: SLF001 (what Trainer itself calls)
     except Exception as error:
-        if device.is_out_of_memory(error) or isinstance(error, OSError) or any(t in str(error) for t in DISK_TEXTS):
+        if device.is_out_of_memory(error):
             raise
-        error_said = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        if is_disk_full(error) or any(text in str(error) for text in TORCH_TEXTS):
+            raise no_room(trainer) from error
+        error_said = said(error)
     total((0.0,))  # no process removes the folder under another that still saves
     return error_said
 
@@ -198,9 +204,9 @@ def _evaluate(
         sizes, seconds = request.eval_batch_sizes, request.evaluation_seconds
         return None, evaluate_in_turns(trainer, sizes, seconds, phases.cut, device.is_out_of_memory), None
     except Exception as error:  # (the user's evaluation is not what is tuned)
-        if device.is_out_of_memory(error):
+        if device.is_out_of_memory(error) or is_killed_worker(error):
             raise
-        return None, (), f"{type(error).__name__}: {error}"
+        return None, (), said(error)
 
 
 def _built(request: TrialRequest, directory: Path) -> tuple[Trainer, float]:

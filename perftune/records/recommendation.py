@@ -127,3 +127,5 @@ class Recommendation(Record):
     """Where nothing is decided: what looks best."""
     needs: str | None = None
     """Where nothing is decided: what it would take, such as ``about 4 more minutes``."""
+    needs_disk: bool = False
+    """Nothing was decided for want of disk space alone: the same command goes on once there is some."""

@@ -48,6 +48,11 @@ class Study(Record):
             raise ValueError(f"trial {trial.number} is in the study")
         return self.model_copy(update={"trials": (*self.trials, trial)})
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether its answer stands; else the same command goes on with it."""
+        return self.recommendation is not None and not self.recommendation.needs_disk
+
     def completed(self, *purposes: Purpose) -> list[Trial]:
         """Completed trials, of the given purposes or of all."""
         return [

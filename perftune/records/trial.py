@@ -23,6 +23,8 @@ class Outcome(str, Enum):
     UNSUPPORTED = "unsupported"
     GAVE_UP = "gave_up"
     """Not one step was finished: the first took too long already for the candidate to win."""
+    DISK_FULL = "disk_full"
+    """A disk had no room; whatever the candidate, and so in no study: it is run again once there is room."""
 
 
 class Purpose(str, Enum):
@@ -210,7 +212,7 @@ class Measurement(Record):
     evaluation_error: str | None = None
     """What the user's evaluation raised, if it was not for want of memory; the trial completes all the same."""
     checkpoint_error: str | None = None
-    """What writing a checkpoint raised, if it was neither for want of memory nor of disk; as above."""
+    """What writing a checkpoint raised, if it was neither for want of memory nor of disk; the trial completes."""
     start_seconds: float
     """From the request to the first line of the child."""
     build_seconds: float
@@ -244,6 +246,8 @@ class Failure(Record):
     """What was in use when memory ran out, if known."""
     step_seconds: float | None = None
     """Of a trial that was given up: what its first optimizer step would have taken, by the part of it that was run."""
+    disk_bytes: int | None = None
+    """Of one whose checkpoint found no room on the disk: about what it takes there."""
 
 
 class TrialResult(Record):
@@ -272,6 +276,8 @@ class Trial(Record):
     """What the trial cost, from request to result; in a heat its own part, so that those of a heat add up."""
     heat: int | None = None
     """Trials with the same number ran side by side, in turns."""
+    num_kills: int = 0
+    """How often it, or its heat, was begun before and killed from outside; what ran until then does not count."""
 
     @model_validator(mode="after")
     def _possible(self) -> "Trial":

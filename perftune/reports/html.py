@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
+from perftune.printable import printable
 from perftune.reports import svg
 from perftune.reports.document import (
     Block,
@@ -17,7 +18,6 @@ from perftune.reports.document import (
     Shape,
     Table,
 )
-from perftune.reports.words import printable
 
 
 def render(document: Document, shape: Shape = Shape.REPORT) -> str:

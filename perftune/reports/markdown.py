@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from perftune.printable import printable
 from perftune.reports.document import Block, Bullets, Code, Document, Kind, Paragraph, Shape, Table
-from perftune.reports.words import printable
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~!&@"})
 _LIST_MARK = re.compile(r"^([-+]|\d+[.)])(?![\w.])")

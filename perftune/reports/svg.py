@@ -3,8 +3,8 @@
 import math
 from html import escape
 
+from perftune.printable import printable
 from perftune.reports.document import Mark, Point, Scatter
-from perftune.reports.words import printable
 from perftune.units import format_bytes
 
 WIDTH, HEIGHT = 860, 400

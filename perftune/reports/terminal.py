@@ -5,6 +5,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
+from perftune.printable import printable
 from perftune.reports.document import (
     Block,
     Bullet,
@@ -18,7 +19,6 @@ from perftune.reports.document import (
     Table,
     Tone,
 )
-from perftune.reports.words import printable
 
 STYLES = {
     Tone.PLAIN: "",

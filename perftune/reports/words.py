@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from perftune.printable import printable
 from perftune.records.base import Setting
 from perftune.records.candidate import MICRO_BATCH, OPTIMIZER, PRECISION, Candidate
 from perftune.records.recommendation import Interval
@@ -12,11 +13,6 @@ MISSING = "–"
 MAX_CHARACTERS = 400
 TOLD_BY_VALUE = (PRECISION, OPTIMIZER)
 """Knobs whose values say which knob they are of."""
-
-
-def printable(text: object) -> str:
-    """On one line and without what moves a cursor or turns the direction of reading."""
-    return "".join(c if c.isprintable() else " " for c in str(text))
 
 
 def clean(text: object, max_characters: int = MAX_CHARACTERS) -> str:

@@ -190,7 +190,7 @@ def _notes(study: Study, verified: Verified | None) -> tuple[str, ...]:
         notes += _final_notes(study, verified.final.measurement)
     if verified is None:
         notes.append("no contender passed the final checks")
-    notes += [*_frozen(study, verified), *_disturbances(study)]
+    notes += [*_frozen(study, verified), *_kills(study), *_disturbances(study)]
     if not study.survey.worst_samples:
         notes.append("peaks are those of the measured batches: the worst batch of the data could not be found")
     return tuple(notes)
@@ -231,6 +231,15 @@ def _frozen(study: Study, verified: Verified | None) -> list[str]:
     return [said]
 
 
+def _kills(study: Study) -> list[str]:
+    """Somebody on the machine ends processes, which the user may want to look into."""
+    killed = [str(trial.number) for trial in study.trials if trial.num_kills]
+    if not killed:
+        return []
+    what = f"trial {killed[0]} was" if len(killed) == 1 else f"trials {', '.join(killed)} were"
+    return [f"{what} killed from outside, not by perftune, and run again"]
+
+
 def _disturbances(study: Study) -> list[str]:
     """What the driver said of the GPU right after trials, as far as it makes their figures doubtful."""
     seen = [m.telemetry for t in study.trials if (m := t.measurement) is not None and m.telemetry is not None]
@@ -257,7 +266,9 @@ class Standing:
     needs: str | None = None
     """What it would take to decide."""
     untold: Candidate | None = None
-    """The best contender that only its loss speaks against, which there was no time to tell."""
+    """The best contender that only its loss speaks against, which there was no time to tell, or only a full disk."""
+    needs_disk: bool = False
+    """It was the disk."""
 
 
 def recommend(
@@ -321,6 +332,7 @@ def recommend(
         chance_better=better,
         best_so_far=best if decision is Decision.NOT_DECIDED and (better is None or better >= LIKELY) else None,
         needs=standing.needs if standing and decision is Decision.NOT_DECIDED else None,
+        needs_disk=standing.needs_disk if standing and decision is Decision.NOT_DECIDED else False,
     )
 
 

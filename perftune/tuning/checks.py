@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from perftune.errors import NoRoomError
 from perftune.records.candidate import Candidate
 from perftune.records.gradients import GradientSketch
 from perftune.records.recommendation import LossCheck, Rejection
@@ -12,8 +13,9 @@ from perftune.search.loss import allow_for_noise, compare_losses, is_undecided, 
 from perftune.search.strategy import fits
 from perftune.tuning.comparisons import TRAINING, common_steps, describe, longest_pair, runs
 from perftune.tuning.lines import simplify
-from perftune.tuning.loop import Loop
+from perftune.tuning.loop import Loop, NoRoom
 from perftune.tuning.loss_steps import SAME_MATH_STEPS, loss_seconds, loss_steps
+from perftune.units import format_bytes
 
 MORE_LOSS_STEPS = 60
 """So many steps are looked at where the first look leaves the loss open."""
@@ -30,7 +32,7 @@ class Verified:
     candidate: Candidate
     loss_check: LossCheck | None
     final: Trial | None
-    """None where there was no time for it, which only the user's own arguments are excused for."""
+    """None where there was no time, or no room on the disk; only the user's own arguments are excused for that."""
 
 
 def verify(loop: Loop, ranking: Sequence[Candidate]) -> Verified | None:
@@ -52,11 +54,31 @@ def verify(loop: Loop, ranking: Sequence[Candidate]) -> Verified | None:
                     continue
             elif loop.spending.left_seconds() < loop.final_seconds():
                 return Verified(candidate, None, None)  # they run as the user knows them, and the time is over
-            final = _once(loop, candidate, Purpose.FINAL)
+            try:
+                final = _once(loop, candidate, Purpose.FINAL)
+            except NoRoomError as error:
+                return _without_checkpoint(loop, candidate, check, error)
             over = [final] if final.measurement is None else _over_headroom(loop, candidate)
         if not over:
             return Verified(candidate, check, final)
         _reject(loop, candidate, _why_not(over[-1]), over[-1].number)
+    return None
+
+
+def _without_checkpoint(
+    loop: Loop, candidate: Candidate, check: LossCheck | None, error: NoRoomError
+) -> Verified | None:
+    """The disk had no room for a checkpoint. That decides nothing, unless nothing is left to be decided."""
+    base = loop.study.space.base
+    if error.needed_bytes is None or not runs(loop.study, base, *TRAINING):
+        raise error
+    if candidate == base:
+        loop.note(
+            f"there was no room on the disk for a checkpoint, which takes about {format_bytes(error.needed_bytes)}: "
+            "its memory is not in the figures, and your own training would end there"
+        )
+        return Verified(candidate, check, None)
+    loop.no_room = NoRoom(candidate, error.needed_bytes)
     return None
 
 

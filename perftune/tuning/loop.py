@@ -4,14 +4,15 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
-from perftune.errors import ArgumentsChangedError
+from perftune.errors import ArgumentsChangedError, NoRoomError
 from perftune.isolation.heat import GoesOn, TurnPlan
 from perftune.isolation.runner import TrialRunner
 from perftune.records.candidate import Candidate
 from perftune.records.recommendation import Rejection
 from perftune.records.study import Study
-from perftune.records.trial import Purpose, Trial
+from perftune.records.trial import Outcome, Purpose, Trial
 from perftune.search import Strategy, leader
 from perftune.tuning.directory import STUDY
 from perftune.tuning.observer import Observer
@@ -21,6 +22,13 @@ from perftune.tuning.study_file import save_study
 
 FINAL_COST = 1.5
 """The final trial also evaluates and saves: about so many times the wall seconds of a trial of the search."""
+
+
+class NoRoom(NamedTuple):
+    """A contender whose checkpoint found no room on the disk."""
+
+    candidate: Candidate
+    needed_bytes: int
 
 
 class Loop:
@@ -37,10 +45,11 @@ class Loop:
     ) -> None:
         self.study = study
         self.rejected: list[Rejection] = []
+        self.no_room: NoRoom | None = None
         self.untold: list[Candidate] = []
         """Rejected for want of time: whether their loss follows could not be told."""
         self.strategy, self.observer, self.spending = strategy, observer, spending
-        self._directory, self._runner = directory, runner
+        self.directory, self._runner = directory, runner
         self._leader: tuple[tuple[Trial, ...], Candidate | None] | None = None
 
     def has_trials_left(self, number: int = 1, share: float = 1.0) -> bool:
@@ -116,7 +125,7 @@ class Loop:
         ]
         self.observer.on_heat_start(self.study, requests)
         trials = self._runner.run_in_turns(requests, plan, goes_on, self.observer.on_heartbeat)
-        for trial in trials:
+        for trial in sorted(trials, key=lambda trial: trial.outcome is Outcome.DISK_FULL):
             self.keep(trial)
         return trials
 
@@ -126,9 +135,16 @@ class Loop:
         Raises:
             ArgumentsChangedError: it trained with other arguments than it was given. It is not kept: the fault is of
                 the workload and not of the candidate, and a workload that was mended can go on with the study.
+            NoRoomError: a disk was full. It is not kept either.
         """
         if trial.failure is not None and is_of_the_workload(trial):
             raise ArgumentsChangedError(trial.failure.message)
+        if trial.failure is not None and trial.outcome is Outcome.DISK_FULL:
+            raise NoRoomError(
+                f"trial {trial.number}: {trial.failure.message}. Free some space and run the same command: finished "
+                "trials are kept, and this one is run again",
+                trial.failure.disk_bytes,
+            )
         self.study = self.study.with_trial(trial)
         self.save()
         self.observer.on_trial_end(self.study, trial)
@@ -137,7 +153,14 @@ class Loop:
         """Write the study, with what it has cost until now."""
         spent = {"spent_seconds": self.spending.spent_seconds, "phase_seconds": self.spending.phase_seconds}
         self.study = self.study.model_copy(update=spent)
-        save_study(self.study, self._directory / STUDY)
+        save_study(self.study, self.directory / STUDY)
+
+    def note(self, text: str) -> None:
+        """Something that the user should know of the whole study."""
+        survey = self.study.survey
+        if text not in survey.notes:
+            survey = survey.model_copy(update={"notes": (*survey.notes, text)})
+            self.study = self.study.model_copy(update={"survey": survey})
 
     def next_number(self) -> int:
         """Of the next trial; a heat has the number of the first of its trials."""
@@ -147,6 +170,11 @@ class Loop:
         best = self.leader()
         trials = [t for t in self.study.of(best) if t.measurement is not None] if best else []
         return trials[-1] if trials else None
+
+
+def says_nothing_of_its_candidate(trial: Trial) -> bool:
+    """Whether it is in no study: the workload or the disk has to be mended, and then it is run again."""
+    return is_of_the_workload(trial) or trial.outcome is Outcome.DISK_FULL
 
 
 def is_of_the_workload(trial: Trial) -> bool:

@@ -40,7 +40,7 @@ from perftune.tuning.directory import (
     stored_study,
 )
 from perftune.tuning.evaluating import find_eval_batch
-from perftune.tuning.loop import Loop, is_of_the_workload, minutes_text
+from perftune.tuning.loop import Loop, minutes_text, says_nothing_of_its_candidate
 from perftune.tuning.loss_steps import loss_seconds
 from perftune.tuning.observer import Observer, SilentObserver
 from perftune.tuning.prior import PriorTracer
@@ -49,6 +49,7 @@ from perftune.tuning.run_folder import OUTPUTS
 from perftune.tuning.searching import search
 from perftune.tuning.spending import Spending
 from perftune.tuning.study_file import save_study
+from perftune.units import format_bytes
 
 
 class Runner(TrialRunner, Protocol):
@@ -229,7 +230,7 @@ def _run(study: Study, opening: Opening, runner: Runner, tracer: PriorTracer | N
     loop.save()
     _adopt(loop, runner)
     observer.on_survey(loop.study)
-    if loop.study.recommendation is None:
+    if not loop.study.is_finished:
         try:
             recommendation = _answer(loop, tracer)
         except KeyboardInterrupt:
@@ -244,7 +245,7 @@ def _run(study: Study, opening: Opening, runner: Runner, tracer: PriorTracer | N
 
 def _adopt(loop: Loop, runner: Runner) -> None:
     number = max((trial.number for trial in loop.study.trials), default=0) + 1
-    while (trial := runner.adopt(number)) is not None and not is_of_the_workload(trial):
+    while (trial := runner.adopt(number)) is not None and not says_nothing_of_its_candidate(trial):
         loop.keep(trial)
         number += 1
 
@@ -297,6 +298,10 @@ def standing(loop: Loop, racers: Sequence[Candidate]) -> Standing:
     if untold is not None:
         needs += f", to compare its loss over {MORE_LOSS_STEPS} steps,"
     is_over = not _has_likely_gain(study) and (said is not None or len(racers) < 2)
+    no_room = loop.no_room
+    if no_room is not None:
+        needs = f"about {format_bytes(no_room.needed_bytes)} of free disk space in {loop.directory}, for a checkpoint,"
+        return Standing(said, is_over, needs, no_room.candidate, needs_disk=True)
     return Standing(said, is_over, needs, untold)
 
 

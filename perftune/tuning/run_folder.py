@@ -40,13 +40,13 @@ def run_folder(
     if out is not None:
         _refuse_what_is_not_ours(out, force)
         study = None if force else _readable(out)
-        return RunFolder(out, study is not None and study.recommendation is None)
+        return RunFolder(out, study is not None and not study.is_finished)
     name = re.sub(r"[^\w.-]+", "-", probe.name).strip("-.") or "probe"
     taken = _numbered(runs, name)
     for number in sorted(taken, reverse=True):
         study = None if force else _readable(taken[number])
         if study is not None and study.probe_sha256 == probe.sha256 and study.strategy == strategy:
-            if study.recommendation is None:
+            if not study.is_finished:
                 return RunFolder(taken[number], True)
             break
     return RunFolder(runs / f"{name}-{max(taken, default=0) + 1}", False)

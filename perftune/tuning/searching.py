@@ -90,7 +90,7 @@ def _say_if_too_little(loop: Loop) -> None:
         given = minutes_text(loop.spending.total_seconds)
         said = f"{given} can hardly tell anything apart here; {minutes_text(needed)} could, and more searches further"
         loop.observer.on_phase("budget", said)
-        _note(loop, said)
+        loop.note(said)
 
 
 def _trace(loop: Loop, tracer: PriorTracer) -> None:
@@ -106,15 +106,8 @@ def _trace(loop: Loop, tracer: PriorTracer) -> None:
     with spending.phase("traces"):
         prior = tracer.step(seconds)
     if prior is None and tracer.failure is not None:
-        _note(loop, f"nothing was predicted: {tracer.failure}")
+        loop.note(f"nothing was predicted: {tracer.failure}")
     if prior is not None:
         space = loop.study.space.model_copy(update={"prior": prior})
         loop.study = loop.study.model_copy(update={"space": space})
         loop.save()
-
-
-def _note(loop: Loop, text: str) -> None:
-    survey = loop.study.survey
-    if text not in survey.notes:
-        survey = survey.model_copy(update={"notes": (*survey.notes, text)})
-        loop.study = loop.study.model_copy(update={"survey": survey})

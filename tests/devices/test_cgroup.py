@@ -29,6 +29,26 @@ V2 = {
     "sys/fs/cgroup/job/step/cpu.max": "max 100000",
 }
 
+OOM_KILLS = [
+    ({"sys/fs/cgroup/job/memory.events": "oom 3\noom_kill 2\noom_group_kill 7"}, 2),
+    ({"sys/fs/cgroup/job/step/memory.events": "oom_kill 1", "sys/fs/cgroup/job/memory.events": "oom_kill 2"}, 1),
+    ({"proc/vmstat": "nr_free_pages 5\noom_kill 4"}, 4),
+    ({"proc/vmstat": "nr_free_pages 5"}, None),
+]
+
+
+@pytest.mark.parametrize(("files", "kills"), OOM_KILLS)
+def test_what_the_kernel_has_killed_is_counted_in_the_group_or_else_on_the_machine(
+    tmp_path: Path, files: dict[str, str], kills: int | None
+) -> None:
+    assert cgroup.num_oom_kills(lay_out(tmp_path, {**V2, **files})) == kills
+
+
+def test_what_the_kernel_has_killed_is_counted_in_version_1_too(tmp_path: Path) -> None:
+    files = {"sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 6"}
+    assert cgroup.num_oom_kills(lay_out(tmp_path, {**V1, **files})) == 6
+
+
 V1 = {
     "proc/self/cgroup": "9:name=systemd:/\n4:memory:/docker/abc\n2:cpu,cpuacct:/docker/abc",
     "sys/fs/cgroup/memory/memory.limit_in_bytes": str(2 * GIB),

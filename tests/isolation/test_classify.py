@@ -36,7 +36,29 @@ ROWS = [
     pytest.param(Facts([WHOLE[:40]], 0), Outcome.CRASHED, "half a result", id="half a result"),
     pytest.param(Facts(["{}"], 0), Outcome.CRASHED, "half a result", id="neither measurement nor failure"),
     pytest.param(Facts([], 3 << 8, log_tail="a\nbye\n\n"), Outcome.CRASHED, "last words: bye", id="last words"),
-    pytest.param(Facts([], signal.SIGKILL), Outcome.KILLED, "SIGKILL", id="killed"),
+    pytest.param(Facts([], signal.SIGKILL), Outcome.KILLED, "SIGKILL), most often by the kernel", id="killed"),
+    pytest.param(
+        Facts([], signal.SIGKILL, num_oom_kills=0), Outcome.KILLED, "SIGKILL) from outside", id="killed by somebody"
+    ),
+    pytest.param(
+        Facts([], signal.SIGKILL, num_oom_kills=1), Outcome.OUT_OF_MEMORY, "the kernel killed", id="by the kernel"
+    ),
+    pytest.param(
+        Facts([], signal.SIGTERM, num_oom_kills=1), Outcome.KILLED, "(SIGTERM) from outside", id="ended by somebody"
+    ),
+    pytest.param(
+        Facts([told(Outcome.KILLED)], 0, num_oom_kills=0), Outcome.KILLED, "said by the child", id="a worker"
+    ),
+    pytest.param(
+        Facts([told(Outcome.KILLED)], 0, num_oom_kills=2),
+        Outcome.OUT_OF_MEMORY, "said by the child, by the kernel", id="a worker, by the kernel",
+    ),
+    pytest.param(
+        Facts([told(Outcome.CRASHED)], 0, num_oom_kills=2), Outcome.CRASHED, "said by the child", id="another"
+    ),
+    pytest.param(
+        Facts([], signal.SIGKILL, Ending.DEADLINE, "", 600.0, 1), Outcome.TIMED_OUT, "within 600 s", id="by perftune"
+    ),
     pytest.param(Facts([], signal.SIGABRT), Outcome.CRASHED, "SIGABRT", id="aborted"),
     pytest.param(Facts([], 40), Outcome.CRASHED, "signal 40", id="a signal without a name"),
     pytest.param(
@@ -44,10 +66,10 @@ ROWS = [
         Outcome.OUT_OF_MEMORY, "want of memory", id="aborted by C++ for want of memory",
     ),
     pytest.param(Facts([], 1 << 8, log_tail="MemoryError"), Outcome.OUT_OF_MEMORY, "want of memory", id="MemoryError"),
-    pytest.param(Facts([], DISK_FULL_STATUS << 8), Outcome.CRASHED, "disk is full", id="disk full, silent"),
+    pytest.param(Facts([], DISK_FULL_STATUS << 8), Outcome.DISK_FULL, "disk is full", id="disk full, silent"),
     pytest.param(
         Facts([], signal.SIGBUS, log_tail="No space left on device"),
-        Outcome.CRASHED, "disk is full", id="disk full, said",
+        Outcome.DISK_FULL, "disk is full", id="disk full, said",
     ),
     pytest.param(
         Facts([], signal.SIGKILL, Ending.DEADLINE, "", 600.0), Outcome.TIMED_OUT, "within 600 s", id="deadline"
@@ -81,5 +103,5 @@ def test_every_status_has_an_outcome() -> None:
     assert len(statuses) > 256
     for status in statuses:
         verdict = classify(Facts([], status))
-        assert verdict.outcome in (Outcome.CRASHED, Outcome.KILLED)
+        assert verdict.outcome in (Outcome.CRASHED, Outcome.KILLED, Outcome.DISK_FULL)
         assert verdict.failure is not None

@@ -82,6 +82,18 @@ def test_one_that_ends_in_its_turn_leaves_the_others_to_go_on(
     assert not stopped(below())
 
 
+@pytest.mark.parametrize("how", ["kill once", "kill worker once"])
+def test_a_heat_in_which_one_is_killed_from_outside_is_begun_again(
+    runner: ForkServerRunner, tmp_path: Path, how: str
+) -> None:
+    environment = {"GOES_WRONG": how, "GOES_WRONG_IN": str(tmp_path)}
+    wrong = contender(2, "going_wrong", environment=environment, arguments={"dataloader_num_workers": 1})
+    one, other = heat(runner, [contender(1), wrong], slice_seconds=1e-6, max_rounds=4)
+    assert (tmp_path / "killed").exists()
+    assert len(measured(one).slices) == len(measured(other).slices) == 4
+    assert one.num_kills == other.num_kills == 1
+
+
 def test_one_that_hangs_is_ended_when_its_turn_has_taken_too_long(
     runner: ForkServerRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ def test_each_rank_has_the_environment_of_a_distributed_run(tmp_path: Path, star
     [
         ("ranks_one_out_of_memory", Outcome.OUT_OF_MEMORY, "rank 1 needs more"),
         ("ranks_one_segfaults", Outcome.CRASHED, "SIGSEGV"),
-        ("fill_disk", Outcome.CRASHED, "the disk is full"),
+        ("fill_disk", Outcome.DISK_FULL, "the disk is full"),
     ],
 )
 def test_the_worst_rank_decides(tmp_path: Path, entry: str, outcome: Outcome, said: str) -> None:

@@ -30,8 +30,9 @@ ENDINGS = [
     ("raise_uncaught", Outcome.CRASHED, "the label column is missing"),
     ("tell_divergence", Outcome.DIVERGED, "the loss is nan in step 3"),
     ("tell_unsupported", Outcome.UNSUPPORTED, "no such kernel here"),
-    ("fill_disk", Outcome.CRASHED, "the disk is full"),
-    ("fill_disk_with_log", Outcome.CRASHED, "the disk is full"),
+    ("fill_disk", Outcome.DISK_FULL, "the disk is full"),
+    ("fill_disk_with_log", Outcome.DISK_FULL, "the disk is full"),
+    ("end_itself", Outcome.KILLED, "SIGTERM"),
 ]
 
 
@@ -49,6 +50,34 @@ def test_ending(tmp_path: Path, start_method: str, entry: str, outcome: Outcome,
         trial = runner.run(request())
         check(trial, outcome, said)
         assert runner.adopt(1) == trial, "a finished trial is on disk, whole"
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_what_is_killed_from_outside_once_is_run_again(tmp_path: Path, start_method: str) -> None:
+    with light_runner(tmp_path, "kill_itself_once", start_method=start_method) as runner:
+        trial = runner.run(request())
+        assert trial.outcome is Outcome.COMPLETED
+        assert trial.num_kills == 1
+        assert runner.run(request(2)).num_kills == 0
+    assert len(pids(tmp_path, "ran")) == 3
+
+
+@pytest.mark.parametrize(("entry", "num_runs"), [("kill_itself", 2), ("segfault", 1), ("tell_divergence", 1)])
+def test_what_is_killed_twice_counts_and_nothing_else_is_run_again(tmp_path: Path, entry: str, num_runs: int) -> None:
+    with light_runner(tmp_path, entry) as runner:
+        trial = runner.run(request())
+        assert runner._num_requests == num_runs
+    assert trial.num_kills == num_runs - 1
+
+
+def test_what_the_kernel_killed_for_want_of_memory_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = iter(range(10))
+    monkeypatch.setattr("perftune.isolation.watch.num_oom_kills", lambda: next(counts))
+    with light_runner(tmp_path, "kill_itself") as runner:
+        check(runner.run(request()), Outcome.OUT_OF_MEMORY, "the kernel killed the process")
+        assert runner._num_requests == 1
 
 
 def test_the_server_outlives_every_ending(tmp_path: Path) -> None:

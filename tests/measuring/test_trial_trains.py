@@ -250,6 +250,27 @@ def test_events_of_a_whole_training_are_not_called_and_that_is_said(runs: Runs, 
     assert note.endswith(": SavesAdapter.on_train_end, SavesAdapter.on_save, SavesAdapter.on_log")
 
 
+@pytest.mark.parametrize("most_bytes", [200, 20_000, 40_000])
+def test_a_checkpoint_without_room_on_the_disk_says_how_much_it_takes(runs: Runs, most_bytes: int) -> None:
+    """For a file of the configuration, for the weights, and for what the optimizer keeps."""
+    trial = runs.trial("saves_little", save_checkpoint=True, environment={"MOST_BYTES": str(most_bytes)})
+    assert trial.outcome is Outcome.DISK_FULL, trial.failure
+    assert trial.failure is not None
+    assert "the disk is full: a checkpoint takes about" in trial.failure.message
+    measured = runs.trial("saves_little", save_checkpoint=True, environment={"MOST_BYTES": str(10**6)})
+    assert measured.outcome is Outcome.COMPLETED
+    weights = 4 * (measured.measurement.num_trainable_parameters or 0) if measured.measurement else 0
+    assert 3 * weights <= (trial.failure.disk_bytes or 0) < 3.2 * weights, "with two moments of Adam"
+
+
+def test_a_data_loader_worker_that_somebody_killed_is_no_want_of_memory(runs: Runs) -> None:
+    trial = runs.trial("killed_worker", evaluate=True, arguments={"dataloader_num_workers": 1})
+    assert trial.outcome is Outcome.KILLED, trial
+    assert trial.num_kills == 1
+    assert trial.failure is not None
+    assert "a data loader worker was killed (DataLoader worker (pid" in trial.failure.message
+
+
 def test_a_checkpoint_that_cannot_be_written_is_noted_and_ends_nothing(runs: Runs) -> None:
     error = runs.measured("tied", save_checkpoint=True).checkpoint_error
     assert error is not None

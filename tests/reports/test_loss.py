@@ -91,5 +91,5 @@ def test_gradients_stand_beside_the_loss_where_they_were_compared() -> None:
     assert labels[1:3] == ["Loss", "Gradient"]
     loss, gradient = loss_bullets(tuned_study(), check(0.0, gradients=gradients), "the best so far")
     assert (loss.label, gradient.label) == ("Loss of the best so far", "Gradient of the best so far")
-    assert gradient.text == "it is 2.0 times [31mas large."
+    assert gradient.text == "it is 2.0 times as large."
     assert loss.text.startswith("follows the reference"), "the gradient has a point of its own"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perftune.printable import printable
 from perftune.reports import html, markdown, study_document, svg
 from perftune.reports.document import Bullets, Code, Document, Mark, Paragraph, Point, Scatter, Shape, Table
 from perftune.tuning.study_file import load_study
@@ -21,7 +22,7 @@ EXAMPLES = settings(max_examples=60, deadline=None)
 
 def printed(word: str) -> str:
     """What is left of a text when it is printed."""
-    return said("".join(c if c.isprintable() else " " for c in word))
+    return said(printable(word))
 
 
 def facts(shown: Document) -> list[str]:

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from perftune.errors import NoRoomError
+from perftune.records.base import Setting
 from perftune.records.candidate import PRECISION
 from perftune.records.probe import Target
 from perftune.records.recommendation import Decision
-from perftune.records.trial import Failure, Purpose, TrialRequest
+from perftune.records.trial import Failure, Outcome, Purpose, TrialRequest
+from perftune.reports.verdict import verdict
+from perftune.tuning.run_folder import run_folder
+from perftune.tuning.study_file import load_study
 from perftune.units import MIB
-from tests.tuning.scripted import GLOBAL_BATCH, ScriptedRunner, answer, crash, run
+from tests.tuning.scripted import GLOBAL_BATCH, Physics, ScriptedRunner, answer, crash, run
 
 pytestmark = pytest.mark.long
 
@@ -118,3 +123,61 @@ def test_contenders_that_come_to_the_same_without_their_idle_lines_are_checked_o
     said = [item for item in found.rejected if "the loss is higher" in item.reason]
     assert said
     assert len({item.what for item in said}) == len(said)
+
+
+CHECKPOINT = 120 * MIB
+
+
+def without_room(request: TrialRequest) -> Failure | None:
+    """A checkpoint finds a full disk."""
+    if not request.save_checkpoint:
+        return None
+    return Failure(kind=Outcome.DISK_FULL, message="the disk is full: no checkpoint", disk_bytes=CHECKPOINT)
+
+
+def test_a_full_disk_leaves_it_undecided_and_the_same_command_goes_on_once_there_is_room(tmp_path: Path) -> None:
+    whole = answer(run(tmp_path / "whole", ScriptedRunner()))
+    full = ScriptedRunner(fault=without_room)
+    study = run(tmp_path / "full", full)
+    found = answer(study)
+    assert found.decision is Decision.NOT_DECIDED
+    assert found.best_so_far == whole.candidate
+    assert f"about 120.00 MiB of free disk space in {tmp_path / 'full'}, for a checkpoint, would tell" in verdict(study)
+    assert sum(request.save_checkpoint for request in full.requests) == 1, "the next would find no room either"
+    assert all(trial.outcome is Outcome.COMPLETED for trial in study.trials)
+    assert not study.is_finished
+    assert run_folder(study.probe, out=tmp_path / "full").resumed
+    again = ScriptedRunner()
+    study = run(tmp_path / "full", again)
+    assert answer(study).decision is Decision.TUNED
+    assert answer(study).candidate == whole.candidate
+    assert study.is_finished
+    first = {request.number for request in full.requests if not request.save_checkpoint}
+    assert not first & {request.number for request in again.requests}, "nothing that was finished is run twice"
+
+
+def test_a_full_disk_keeps_the_users_own_where_nothing_is_better(tmp_path: Path) -> None:
+    same = Physics(bf16_factor=1.0, overhead_seconds=0.0)
+    knobs: dict[str, tuple[Setting, ...]] = {"precision": ("fp32", "bf16"), "optim": ("adamw_torch_fused",)}
+    study = run(tmp_path, ScriptedRunner(physics=same, fault=without_room), knobs=knobs)
+    assert answer(study).decision is Decision.KEEP_YOURS
+    assert study.is_finished
+    assert any("no room on the disk for a checkpoint, which takes about 120.00 MiB" in n for n in answer(study).notes)
+
+
+@pytest.mark.parametrize("purpose", [Purpose.SEARCH, Purpose.RACE])
+def test_a_full_disk_in_another_trial_ends_the_study_and_says_nothing_of_the_candidate(
+    tmp_path: Path, purpose: Purpose
+) -> None:
+    def fault(request: TrialRequest) -> Failure | None:
+        wide = request.candidate.micro_batch == GLOBAL_BATCH and request.purpose is purpose
+        return Failure(kind=Outcome.DISK_FULL, message="the disk is full (of logs)") if wide else None
+
+    with pytest.raises(NoRoomError, match=r"trial \d+: the disk is full \(of logs\)\. Free some space and run"):
+        run(tmp_path, ScriptedRunner(fault=fault))
+    stopped = load_study(tmp_path / "study.json")
+    assert stopped.trials
+    assert all(trial.outcome is Outcome.COMPLETED for trial in stopped.trials)
+    study = run(tmp_path, ScriptedRunner())
+    assert study.trials[: len(stopped.trials)] == stopped.trials
+    assert answer(study).candidate.micro_batch == GLOBAL_BATCH

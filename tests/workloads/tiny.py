@@ -1,6 +1,8 @@
 """Tiny workloads of every kind that a user has; each builds in a moment."""
 
+import multiprocessing
 import os
+import resource
 import signal
 import threading
 import time
@@ -356,6 +358,38 @@ def early_stopping(args: TrainingArguments) -> Trainer:
     return plain(args, callbacks=[EarlyStoppingCallback(early_stopping_patience=1)])
 
 
+class SavesLittle(Trainer):
+    """A file that it saves may have so many bytes, as on a disk that is nearly full."""
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["MOST_BYTES"]), unlimited[1]))
+        try:
+            super()._save_checkpoint(*args, **kwargs)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+
+
+def saves_little(args: TrainingArguments) -> Trainer:
+    return plain(args, SavesLittle)
+
+
+class KilledWorker(Trainer):
+    """A data loader worker of its evaluation, which lasts, is killed by somebody."""
+
+    def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        iterator = iter(dataloader)
+        next(iterator)  # the workers begin with it
+        os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+        for _ in iterator:
+            time.sleep(0.1)
+        time.sleep(600)
+
+
+def killed_worker(args: TrainingArguments) -> Trainer:
+    return plain(args, KilledWorker)
+
+
 def own_optimizer(args: TrainingArguments) -> Trainer:
     model = causal_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -460,6 +494,11 @@ class GoesWrong(TrainerCallback):
             raise RuntimeError("this candidate wants no fifth step")
         if how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        mark = Path(os.environ.get("GOES_WRONG_IN", ".")) / "killed"
+        if how.endswith("once") and not mark.exists():
+            mark.touch()
+            os.kill(multiprocessing.active_children()[0].pid if "worker" in how else os.getpid(), signal.SIGKILL)
+            time.sleep(600)
         if how == "hang":
             time.sleep(600)
         if how == "memory":
