@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from perftune.decisions import Answer
 from perftune.devices import host
 from perftune.emit import training_args_json, training_args_yaml
-from perftune.errors import DeviceError, OutputWriteError, WorkloadError
+from perftune.errors import DeviceError, OutputWriteError, ProbeFileError, WorkloadError
 from perftune.files import remove_unfinished, write_atomically
 from perftune.isolation.runner import TrialRunner
 from perftune.planning.trace_cache import TraceCache
@@ -103,6 +103,7 @@ def probe_study(
         cache: of traces that other runs have made; None neither reads nor keeps any.
 
     Raises:
+        ProbeFileError: there is no such strategy, or of a knob that the probe names no value can be used here.
         StudyMismatchError: the folder holds a study of another probe, device or software.
         OutputExistsError: another perftune is running there, or the folder holds trials of no study.
         WorkloadError: the workload cannot be built, trains with other arguments than it is given, or transformers
@@ -111,6 +112,8 @@ def probe_study(
         OutputWriteError: the folder cannot be written.
         KeyboardInterrupt: the user stopped it; what was measured is written.
     """
+    if strategy not in list(STRATEGIES):
+        raise ProbeFileError(f"strategy: there is no {strategy!r}. Possible: {', '.join(STRATEGIES)}.")
     try:
         spending = Spending(probe.budget, clock=clock)
         opening = Opening(probe, directory, strategy, observer or SilentObserver(), force, prior, cache, spending)
