@@ -7,9 +7,10 @@ from typing import Any
 from perftune.planning import TraceCache
 from perftune.records.probe import ProbeSpec
 from perftune.records.study import Study
-from perftune.spec import load_probe, probe_from_python
+from perftune.spec import load_probe, probe_from_python, with_budget
+from perftune.spec.python import SOURCE
 from perftune.tuning import Observer, probe_study
-from perftune.tuning.run_folder import run_folder, with_budget
+from perftune.tuning.run_folder import run_folder
 
 
 def probe(
@@ -46,7 +47,7 @@ def probe(
         TypeError: neither or both of `path` and `build`, or options beside a file.
         PerftuneError: see ``perftune.errors``; each class says what to do.
     """
-    spec = with_budget(_spec(path, build, args, options), trials, minutes)
+    spec = with_budget(_spec(path, build, args, options), trials, minutes, SOURCE)
     folder = run_folder(spec, strategy=strategy, out=None if out is None else Path(out), force=force)
     return probe_study(
         spec,

@@ -52,6 +52,8 @@ def read_versioned(path: Path, record: type[RecordT], *, newest: int, what: str)
     except UnicodeDecodeError as error:
         raise StudyFileError(f"{path}: not a {what} of format {newest} (it is no text in UTF-8)") from error
     version = _version(text)
+    if version is not None and version < 1:
+        raise StudyFileError(f"{path}: not a {what} of format {newest} (format_version is {version})")
     if version is not None and version > newest:
         raise StudyFileError(
             f"{path}: a {what} of format {version}, and this perftune reads up to {newest}; update perftune"

@@ -61,11 +61,11 @@ def probe(
     """
     # Not above: `perftune --help` does without them.
     from perftune.planning import TraceCache
-    from perftune.spec import load_probe
+    from perftune.spec import load_probe, with_budget
     from perftune.tuning import probe_study
-    from perftune.tuning.run_folder import run_folder, with_budget
+    from perftune.tuning.run_folder import run_folder
 
-    spec = with_budget(load_probe(path), trials, minutes)
+    spec = with_budget(load_probe(path), trials, minutes, "the command line")
     folder = run_folder(spec, strategy=strategy, out=out, force=force)
     silent = quiet or as_json
     if folder.resumed and not silent:

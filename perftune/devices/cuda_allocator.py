@@ -1,10 +1,17 @@
-"""The ``cuda_allocator`` knob to the environment that sets it. No torch here: it is set before torch starts."""
+"""The ``cuda_allocator`` knob to the environment that sets it, and back. No torch: it is set before torch starts."""
+
+from collections.abc import Mapping
 
 NAMES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 """What torch reads, in its order (c10/cuda/CUDAAllocatorConfig.h, torch 2.13); older versions know the first only."""
 
 DEFAULT = "default"
 """The value of the knob that leaves the allocator as torch ships it."""
+
+
+def own_setting(environment: Mapping[str, str]) -> str:
+    """The value that an environment stands for; the first of the names that is there decides, as in torch."""
+    return next((environment[name] for name in NAMES if name in environment), "") or DEFAULT
 
 
 def allocator_environment(value: str) -> dict[str, str]:

@@ -18,7 +18,29 @@ SPINNING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 """Who has set one of these trains so, and trials do, too."""
 
 
+SETTINGS = (
+    "ACCELERATE_DOWNCAST_", "ACCELERATE_DYNAMO_", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS",
+    "ACCELERATE_MIXED_PRECISION", "ACCELERATE_TORCH_DEVICE", "ACCELERATE_USE_", "FSDP_", "PARALLELISM_CONFIG_",
+)  # fmt: skip
+"""What `accelerate launch` hands to the scripts that it starts: transformers and accelerate take precision,
+compilation, accumulation and sharding from it, where the arguments of a trial are silent (``mixed_precision`` in
+transformers/training_args.py; accelerate/state.py)."""
+LAUNCHERS = (
+    "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT", "FORK_LAUNCHED"
+)  # fmt: skip
+"""What torchrun hands on: a trial has ranks of its own, or none."""
+
+
+def settings_of_shell(own: Mapping[str, str]) -> dict[str, str]:
+    """What an environment would change in every trial, so that none of them would be what it is called."""
+    return {name: value for name, value in sorted(own.items()) if name.startswith(SETTINGS)}
+
+
 def server_environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Of the processes that trials are forked from, or of a fresh interpreter: the user's own goes before ours."""
+    """Of the processes that trials are forked from, or of a fresh interpreter: the user's own goes before ours.
+
+    What would stand in for arguments, or make a rank of a trial, is left out.
+    """
     ours = {k: v for k, v in SERVER_ENVIRONMENT.items() if k not in SPINNING or not any(s in own for s in SPINNING)}
-    return {**ours, **own}
+    left_out = {*settings_of_shell(own), *LAUNCHERS}
+    return {**ours, **{name: value for name, value in own.items() if name not in left_out}}

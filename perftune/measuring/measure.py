@@ -27,6 +27,7 @@ from perftune.statistics import num_warmup_steps
 from perftune.workloads.arguments import training_arguments
 from perftune.workloads.entry import is_killed_worker, said
 from perftune.workloads.loading import build_trainer
+from perftune.workloads.set_by_code import asked_for, refuse_what_did_not_reach
 from perftune.workloads.worst_batch import WorstBatch, collate_worst, num_rows, train_source
 
 NUM_WORST_STEPS = 1
@@ -210,11 +211,17 @@ def _evaluate(
 
 
 def _built(request: TrialRequest, directory: Path) -> tuple[Trainer, float]:
-    """The user's Trainer, and the seconds that it took to build."""
+    """The user's Trainer, and the seconds that it took to build.
+
+    Raises:
+        NotReachedError: it has another value of a knob than the candidate.
+    """
     begun = time.perf_counter()
     args = training_arguments(request.arguments, directory, request.device)
     set_seed(args.seed)  # a model that starts from random weights has the same in every process
+    asked = asked_for(args)
     trainer = build_trainer(request.workload, args, request.attn_implementation)
+    refuse_what_did_not_reach(trainer, asked, request.candidate.settings)
     seconds = time.perf_counter() - begun
     if request.without_dropout:
         without_dropout(trainer)

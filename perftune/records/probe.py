@@ -80,10 +80,10 @@ class Target(Record):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     count: int = Field(default=1, ge=1)
-    memory_bytes: int | None = None
+    memory_bytes: int | None = Field(default=None, ge=1)
     """None takes what the device has (CPU: what is available)."""
     headroom: float = Field(default=0.1, ge=0, lt=0.9)
-    price_per_hour: float | None = Field(default=None, gt=0)
+    price_per_hour: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class Budget(Record):
@@ -91,7 +91,7 @@ class Budget(Record):
 
     trials: int = Field(default=100, ge=1)
     """All purposes counted, every contender of a heat too; minutes are what usually ends a study."""
-    minutes: float = Field(default=15.0, gt=0)
+    minutes: float = Field(default=15.0, gt=0, allow_inf_nan=False)
 
 
 class ProbeSpec(Record):
@@ -111,9 +111,9 @@ class ProbeSpec(Record):
     allow: tuple[Change, ...] = (Change.SAME_MATH, Change.MIXED_PRECISION, Change.LOW_BIT_OPTIMIZER)
     objective: Objective = Objective.SAMPLES_PER_SECOND
     budget: Budget = Budget()
-    loss_tolerance: float = Field(default=0.02, gt=0)
+    loss_tolerance: float = Field(default=0.02, gt=0, allow_inf_nan=False)
     """How far the loss may lie from the reference, as a part of it."""
-    worthwhile: float = Field(default=0.02, ge=0)
+    worthwhile: float = Field(default=0.02, ge=0, allow_inf_nan=False)
     """The smallest gain that matters, as a part of the throughput."""
     seed: int = 0
     trust_remote_code: bool = False

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from perftune.errors import ProbeFileError
 from perftune.records.probe import ProbeSpec
+from perftune.spec.budget import with_budget
 from perftune.spec.file_form import json_schema
 from perftune.spec.python import probe_from_python
 from perftune.spec.resolve import Origin, resolve
@@ -11,7 +12,7 @@ from perftune.spec.source import workload_source
 from perftune.spec.template import template
 from perftune.spec.yaml_lines import MAX_CHARACTERS, read_yaml
 
-__all__ = ["json_schema", "load_probe", "probe_from_python", "template", "workload_source"]
+__all__ = ["json_schema", "load_probe", "probe_from_python", "template", "with_budget", "workload_source"]
 
 
 def load_probe(path: Path) -> ProbeSpec:

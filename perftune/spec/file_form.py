@@ -16,11 +16,14 @@ MAX_GLOBAL_BATCH = 2**20
 MIN_MEMORY_BYTES = 64 * MIB
 """Under this not even torch fits, so that a smaller number is one without its unit."""
 MAX_MEMORY_BYTES = 2**50
+MAX_MINUTES = 366 * 24 * 60
+"""A year; a larger number counts something else, such as seconds."""
 
 SYNTHETIC = "synthetic"
 DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 """Local files that can be read; other text for `data` is the id of a data set."""
 
+_SHORT_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt])i?\s*\Z", re.ASCII | re.IGNORECASE)
 _PERCENT = re.compile(r"\s*([-+]?\d{1,6}(?:\.\d{0,9})?)\s*%\s*\Z", re.ASCII)
 SPELLED_BOOLS = {"yes": True, "on": True, "no": False, "off": False}
 """YAML 1.1 words; here they are text unless a boolean is asked for."""
@@ -45,14 +48,16 @@ def _fraction(value: Any) -> Any:
 
 
 def _bytes(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("should be a size, such as 4GiB or 500MB")  # noqa: TRY004 (pydantic takes ValueError)
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or str(value).lstrip().startswith("-"):
+        raise ValueError("should be a size, such as 4GiB or 500MB")
+    if isinstance(value, str) and (match := _SHORT_SIZE.match(value)):
+        raise ValueError(f"should have its unit in full; did you mean {match[1]}{match[2].upper()}iB?")
     try:
         size = parse_bytes(value if isinstance(value, int) else str(value))
     except OverflowError:
         size = MAX_MEMORY_BYTES + 1
     if size < MIN_MEMORY_BYTES:
-        unit = f"; did you mean {value}GiB?" if not isinstance(value, str) else ""
+        unit = f"; did you mean {str(value).strip()}GiB?" if str(value).strip().replace(".", "", 1).isdecimal() else ""
         raise ValueError(
             f"that is {format_bytes(size)}, and torch alone takes more than {MIN_MEMORY_BYTES // MIB} MiB{unit}"
         )
@@ -91,7 +96,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 class Form(BaseModel):
     """A mapping in the file: closed to unknown keys, and no value is silently turned into another type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class SyntheticForm(Form):
@@ -203,9 +210,9 @@ class KnobsForm(Form):
 class BudgetForm(Form):
     """How much the probe may spend."""
 
-    trials: Positive = default_of(Budget, "trials")
+    trials: int = Field(default=default_of(Budget, "trials"), ge=1, le=1_000_000)
     """Trials at most, all purposes counted."""
-    minutes: float = Field(default=default_of(Budget, "minutes"), gt=0)
+    minutes: float = Field(default=default_of(Budget, "minutes"), gt=0, le=MAX_MINUTES)
     """Minutes at most."""
 
 

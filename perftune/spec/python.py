@@ -3,8 +3,10 @@
 import dataclasses
 import inspect
 import json
+import math
 from collections.abc import Callable, Mapping
 from enum import Enum
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from perftune.records.candidate import CHECKPOINTING, MICRO_BATCH
 from perftune.records.probe import ProbeSpec
 from perftune.spec.argument_fields import argument_fields
 from perftune.spec.arguments import SECTION
+from perftune.spec.checks import WITHOUT_CODE
 from perftune.spec.file_form import ProbeFile
 from perftune.spec.global_batch import ACCUMULATION
 from perftune.spec.messages import KeyPath, Problem, did_you_mean, probe_file_error, shown
@@ -24,6 +27,7 @@ MIRRORED = {"gradient_checkpointing": CHECKPOINTING, "gradient_checkpointing_kwa
 """Older names, which transformers keeps equal to the new ones."""
 NOT_THE_USERS = {"local_rank", "disable_tqdm"}
 """Set by the launcher and by the log level of this process."""
+NEEDS_A_FILE = "does not go with build, whose code decides that; a workload without code needs a probe file"
 DEFAULT_MICRO_BATCH = 8
 """TrainingArguments' default of per_device_train_batch_size (transformers 5.23, training_args.py)."""
 
@@ -55,29 +59,32 @@ def probe_from_python(
         target = values.get("target")
         count = target.get("count", 1) if isinstance(target, dict) else 1
         global_batch_size = _samples_per_step(arguments, args, count)
-    values["global_batch_size"] = plain(global_batch_size)
+    values |= _plain_values({"global_batch_size": global_batch_size}, (), [])
     name = values["build"].rpartition(":")[0] if isinstance(values["build"], str) else ""
     return resolve(Document(values=values), Origin(SOURCE, SOURCE, Path.cwd(), Path(name).stem))
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
-    reserved = {"build", "model", "config", "task", "data", "tokenizer", "training_arguments", "global_batch_size"}
-    known = ProbeFile.model_fields.keys() - reserved
+    elsewhere = {SECTION: "give them as args=…", **dict.fromkeys(WITHOUT_CODE, NEEDS_A_FILE)}
+    known = ProbeFile.model_fields.keys() - {"build", "global_batch_size", *elsewhere}
+    allowed = f"Allowed: {', '.join(sorted(known))}."
     problems = [
-        Problem(None, (name,), f"unknown option. Allowed: {', '.join(sorted(known))}.{did_you_mean(name, known)}")
+        Problem(None, (name,), elsewhere.get(name) or f"unknown option. {allowed}{did_you_mean(name, known)}")
         for name in options.keys() - known
     ]
     return _plain_values({name: value for name, value in options.items() if name in known}, (), problems)
 
 
 def _plain_values(values: Mapping[str, Any], path: KeyPath, problems: list[Problem]) -> dict[str, Any]:
-    def tried(name: str, value: Any) -> Any:
+    def tried(value: Any, path: KeyPath) -> Any:
+        if isinstance(value, Mapping):
+            return {str(plain(key)): tried(item, (*path, str(plain(key)))) for key, item in value.items()}
         try:
             return plain(value)
         except ValueError as error:
-            problems.append(Problem(None, (*path, name), str(error)))
+            problems.append(Problem(None, path, str(error)))
 
-    kept = {str(name): tried(str(name), value) for name, value in values.items()}
+    kept: dict[str, Any] = tried(values, path)
     if problems:
         raise probe_file_error(SOURCE, problems)
     return kept
@@ -174,7 +181,7 @@ def _as_json(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: enums by value, tuples as lists, paths as text.
+    """A value as JSON has it: enums by value, tuples as lists, paths as text, numbers of numpy as Python's own.
 
     Raises:
         ValueError: JSON has nothing like it.
@@ -187,8 +194,17 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} should be a finite number")
+        return float(value)
     try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{value!r:.60} ({type(value).__name__}) cannot be written to a file") from error
+        raise ValueError(
+            f"{value!r:.60} ({type(value).__name__}) cannot be written to a file; give text, a number, true or false, "
+            "a list or a dict of these"
+        ) from error
     return value

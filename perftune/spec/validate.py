@@ -15,6 +15,7 @@ from perftune.spec.messages import SYNONYMS, KeyPath, did_you_mean, one_of, show
 WANTED = {
     "int_type": "a whole number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "text",
     "dict_type": "a mapping (`key: value` lines, indented)",
@@ -54,10 +55,11 @@ def validate(values: dict[str, Any]) -> tuple[ProbeFile | None, list[Finding]]:
     try:
         return ProbeFile.model_validate(values), []
     except ValidationError as error:
-        return None, list(_findings(error, values))
+        return None, list(findings(error, values))
 
 
-def _findings(error: ValidationError, values: dict[str, Any]) -> Iterator[Finding]:
+def findings(error: ValidationError, values: dict[str, Any]) -> Iterator[Finding]:
+    """What a form says of these values, in the words of the user."""
     for details in error.errors(include_url=False):
         path = _existing(details["loc"], values, missing=details["type"] == "missing")
         yield path, _text(details, path)

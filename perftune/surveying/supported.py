@@ -3,13 +3,14 @@
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from transformers import Trainer
 from transformers.training_args import OptimizerNames
 from transformers.utils.import_utils import is_liger_kernel_available
 
+from perftune.devices.cuda_allocator import DEFAULT
 from perftune.records.base import Setting
 from perftune.records.candidate import (
     ATTENTION,
@@ -71,7 +72,7 @@ class Support:
         self.reasons[knob] = {ANY: reason}
 
 
-def attentions(model: Any, device: str) -> tuple[list[Setting], dict[Setting, str]]:
+def attentions(model: Any, device: str, named: Iterable[Setting] = ()) -> tuple[list[Setting], dict[Setting, str]]:
     """Attention implementations that this model accepts, by setting each; the model is left as it was."""
     config = getattr(model, "config", None)
     if not hasattr(model, "set_attn_implementation") or config is None:
@@ -79,7 +80,7 @@ def attentions(model: Any, device: str) -> tuple[list[Setting], dict[Setting, st
     own = config._attn_implementation  # noqa: SLF001 (transformers has no public reader)
     accepted: list[Setting] = []
     reasons: dict[Setting, str] = {}
-    for name in ATTENTIONS:
+    for name in dict.fromkeys((*ATTENTIONS, *map(str, named))):
         if name == "flex_attention" and device == "cpu":
             reasons[name] = "flex_attention has no backward on the CPU (torch.nn.attention.flex_attention)"
             continue
@@ -121,26 +122,29 @@ def precisions(device: str) -> tuple[list[Setting], dict[Setting, str]]:
 
 
 def _compile_reason(device: str) -> str | None:
+    off = next((name for name in ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE") if os.environ.get(name) == "1"), None)
+    if off is not None:
+        return f"{off}=1 in this shell makes torch.compile do nothing; unset it to have this tried"
     if device == "cpu" and not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")):
         return "torch.compile on the CPU needs a C++ compiler, and none was found"
     return None
 
 
-def _add_field_knobs(support: Support, trainer: Trainer, device: str) -> None:
+def _add_field_knobs(support: Support, trainer: Trainer, device: str, named: Mapping[str, tuple[Setting, ...]]) -> None:
     names = field_names()
     on_cuda = device == "cuda"
     reason = _compile_reason(device)
     support.add(COMPILE, [False, True], {True: reason} if reason else None)
-    support.add(WORKERS, WORKER_NUMBERS)
-    support.add("dataloader_prefetch_factor", [None, 2, 4])
+    support.add(WORKERS, [*WORKER_NUMBERS, *named.get(WORKERS, ())])
+    support.add("dataloader_prefetch_factor", [None, 2, 4, *named.get("dataloader_prefetch_factor", ())])
     support.add("dataloader_persistent_workers", [False, True])
     for knob in CUDA_ONLY:
         if not on_cuda:
             support.none(knob, "there is no CUDA device")
     if on_cuda:
         support.add("dataloader_pin_memory", [True, False])
-        support.add("torch_empty_cache_steps", [None, 1, 10])
-        support.add(CUDA_ALLOCATOR, ["default", "expandable_segments:True"])
+        support.add("torch_empty_cache_steps", [None, 1, 10, *named.get("torch_empty_cache_steps", ())])
+        support.add(CUDA_ALLOCATOR, [DEFAULT, "expandable_segments:True", *named.get(CUDA_ALLOCATOR, ())])
     if is_liger_kernel_available() and on_cuda:
         support.add("use_liger_kernel", [False, True])
     else:
@@ -182,8 +186,8 @@ def supported(trainer: Trainer, device: str, named: dict[str, tuple[Setting, ...
     else:
         support.none(CHECKPOINTING, f"{type(model).__name__} does not support activation checkpointing")
     support.add(OPTIMIZER, *optimizers(trainer, named.get(OPTIMIZER, ())))
-    support.add(ATTENTION, *attentions(model, device))
-    _add_field_knobs(support, trainer, device)
+    support.add(ATTENTION, *attentions(model, device, named.get(ATTENTION, ())))
+    _add_field_knobs(support, trainer, device, named)
     for knob, values in named.items():
         if knob not in support.values and installed_name(knob):
             support.add(knob, values)

@@ -4,6 +4,7 @@ Protocol: ``request.json`` holds a `SurveyRequest`; ``result.json`` a `SurveyRes
 """
 
 import json
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainingArguments
 
 from perftune.devices import host, training_device
+from perftune.devices.cuda_allocator import own_setting
 from perftune.files import write_atomically
 from perftune.measuring.probed_trainer import events_left_out, reporting_callbacks
 from perftune.records.base import Setting
@@ -33,6 +35,7 @@ from perftune.tracing.weightless import weightless
 from perftune.workloads.arguments import field_names, installed_name, training_arguments
 from perftune.workloads.entry import describe_failure, enter
 from perftune.workloads.loading import build_trainer, unwrapped
+from perftune.workloads.set_by_code import asked_for, set_by_code
 from perftune.workloads.worst_batch import Scan, num_rows, scan, train_source
 
 STOCK_MICRO_BATCH = 8
@@ -76,7 +79,7 @@ def base_settings(trainer: Trainer, knobs: tuple[str, ...]) -> dict[str, Setting
         PRECISION: _precision(args),
         CHECKPOINTING: bool(getattr(args, installed_name(CHECKPOINTING))),
         ATTENTION: getattr(getattr(unwrapped(trainer), "config", None), "_attn_implementation", None),
-        CUDA_ALLOCATOR: "default",
+        CUDA_ALLOCATOR: own_setting(os.environ),
     }
     values: dict[str, Setting] = {}
     for knob in (MICRO_BATCH, *knobs):
@@ -140,10 +143,15 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
     accumulation = request.global_batch_size // (micro_batch * request.num_devices)
     arguments = {**request.arguments, MICRO_BATCH: micro_batch, "gradient_accumulation_steps": accumulation}
     args = training_arguments(arguments, directory, request.device)
+    asked = asked_for(args)
     with weightless() if request.weightless else nullcontext():
         trainer = build_trainer(request.workload, args)
     device = _device(request)
     support = supported(trainer, request.device, request.knobs)
+    base = base_settings(trainer, tuple(support.values))
+    for knob, reason in set_by_code(trainer, asked).items():
+        if support.values.get(knob):
+            support.hold(knob, base[knob], reason)
     scanned, notes = _worst(trainer, request)
     sizes = [(p.numel(), p.requires_grad) for p in cast("Any", trainer.model).parameters()]
     if scanned.worst and loss_ignores_accumulation(trainer, train_source(trainer), weightless=request.weightless):
@@ -182,7 +190,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         arguments={name: value for name, value in values.items() if name not in OUR_FIELDS},
         arguments_class=f"{type(arguments_now).__module__}.{type(arguments_now).__qualname__}",
         argument_fields=field_names(),
-        base=base_settings(trainer, tuple(support.values)),
+        base=base,
         supported=support.values,
         unsupported=support.reasons,
         device=device,

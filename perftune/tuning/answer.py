@@ -1,14 +1,20 @@
 """A study whose trials are done to its recommendation: decision, lines with their reasons, what was rejected. Pure."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from perftune.decisions import Answer, Verdict
 from perftune.records.base import Setting
-from perftune.records.candidate import ATTENTION, CHECKPOINTING, COMPILE, MICRO_BATCH, PRECISION, Candidate
+from perftune.records.candidate import (
+    ATTENTION,
+    CHECKPOINTING,
+    COMPILE,
+    CUDA_ALLOCATOR,
+    MICRO_BATCH,
+    PRECISION,
+    Candidate,
+)
 from perftune.records.recommendation import (
     Decision,
     Interval,
@@ -18,8 +24,8 @@ from perftune.records.recommendation import (
     TunedLine,
 )
 from perftune.records.study import Study
-from perftune.records.summary import step_interval, summarize
-from perftune.records.trial import Measurement, Purpose, Trial
+from perftune.records.summary import summarize
+from perftune.records.trial import Measurement, Purpose
 from perftune.search import bounds, leader, ruled_out
 from perftune.tuning.checks import Verified
 from perftune.tuning.comparisons import (
@@ -32,11 +38,12 @@ from perftune.tuning.comparisons import (
     runs,
     without_each_line,
 )
+from perftune.tuning.compiling import compile_cost, steps_of_run
 from perftune.tuning.evaluating import EVAL_BATCH, best_eval_batch
 from perftune.tuning.heats import PAIRED
 from perftune.tuning.nothing import nothing_passed
 from perftune.tuning.requests import candidate_arguments, environment
-from perftune.units import format_bytes, format_seconds
+from perftune.units import format_bytes
 
 LIKELY = 0.5
 """A candidate that is less likely than this to be better than the user's own is not the best so far: theirs is."""
@@ -68,31 +75,6 @@ def _reason(effect: Interval | None, memory_bytes: int | None, twin_failed: str 
     return f"{said}, {format_bytes(abs(memory_bytes))} {'more' if memory_bytes > 0 else 'less'} at peak"
 
 
-def compile_cost(study: Study, candidate: Candidate, twin: Candidate) -> str | None:
-    """What compiling costs at the start, and after how many steps that is paid back; None where it was not measured.
-
-    The worst batch is in the start, of one candidate as of the other.
-    """
-    compiled, eager = (runs(study, one, *PAIRED) for one in (candidate, twin))
-    if not compiled or not eager:
-        return None
-    cost = max(0.0, _start_seconds(compiled) - _start_seconds(eager))
-    gain = _step_seconds(eager) - _step_seconds(compiled)
-    if gain <= 0:
-        return f"compiling costs {format_seconds(cost)} at the start and is not paid back"
-    return f"compiling costs {format_seconds(cost)} at the start, paid back after {math.ceil(cost / gain):,} steps"
-
-
-def _start_seconds(trials: Sequence[Trial]) -> float:
-    """Of the wall time what neither building nor steps at their steady pace take."""
-    found = [(t.wall_seconds, t.measurement) for t in trials if t.measurement is not None]
-    return median(wall - m.build_seconds - len(m.steps) * step_interval(m).value for wall, m in found)
-
-
-def _step_seconds(trials: Sequence[Trial]) -> float:
-    return median(step_interval(t.measurement).value for t in trials if t.measurement is not None)
-
-
 def tuned_lines(study: Study, candidate: Candidate) -> tuple[TunedLine, ...]:
     """Every argument that differs from the user's own, with its measured effect."""
     lines = []
@@ -108,7 +90,8 @@ def tuned_lines(study: Study, candidate: Candidate) -> tuple[TunedLine, ...]:
         if effect is not None and measured != candidate:
             reason += f", beside {describe(measured, candidate)}"
         if knob == COMPILE and (cost := compile_cost(study, measured, without)):
-            reason += f"; {cost}"
+            num_steps = steps_of_run(study)
+            reason += f"; {cost}" + (f" of your {num_steps:,}" if num_steps and cost.num_steps <= num_steps else "")
         lines.append(
             TunedLine(
                 field=field, value=value, user_value=own, speedup=effect, memory_bytes=memory_bytes, reason=reason
@@ -134,7 +117,10 @@ def emitted_arguments(study: Study, candidate: Candidate) -> dict[str, Any]:
     own = study.probe.training_arguments
     tuned = candidate_arguments(study, candidate)
     changed = {line.field for line in tuned_lines(study, candidate)}
-    keep = {*own, *changed, MICRO_BATCH, "gradient_accumulation_steps"} - {"gradient_checkpointing", CHECKPOINTING}
+    keep = {*own, *changed, *_held(study, candidate), MICRO_BATCH, "gradient_accumulation_steps"} - {
+        "gradient_checkpointing",
+        CHECKPOINTING,
+    }
     arguments = {name: value for name, value in tuned.items() if name in keep and value is not None}
     if tuned.get(CHECKPOINTING) or {CHECKPOINTING, "gradient_checkpointing"} & own.keys():
         field, value, _ = _field(study, CHECKPOINTING, bool(tuned.get(CHECKPOINTING)), None)
@@ -142,6 +128,22 @@ def emitted_arguments(study: Study, candidate: Candidate) -> dict[str, Any]:
     if study.survey.device.kind == "cpu":
         arguments["use_cpu"] = True  # without it transformers refuses half precision where there is no GPU
     return arguments
+
+
+def _held(study: Study, candidate: Candidate) -> set[str]:
+    """Arguments that the probe holds at another value than the user's own run has: the base candidate has them too."""
+    own = study.survey.base
+    return {
+        _field(study, knob, value, own[knob])[0]
+        for knob, value in candidate.settings.items()
+        if knob in own and value != own[knob]
+    }
+
+
+def _needed(study: Study, candidate: Candidate, knob: str) -> Setting:
+    """The value of a knob that is no argument, where the user's own run has another."""
+    value = candidate.settings.get(knob)
+    return value if value != study.survey.base.get(knob) else None
 
 
 def rejections(study: Study, candidate: Candidate, earlier: Sequence[Rejection]) -> tuple[Rejection, ...]:
@@ -298,7 +300,7 @@ def recommend(
     if after is None:
         raise nothing_passed(study, rejected)
     before = _summary(study, base) or after
-    attention = chosen.settings.get(ATTENTION)
+    attention = _needed(study, chosen, ATTENTION)
     eval_batch = best_eval_batch(study, chosen)
     arguments = emitted_arguments(study, chosen)
     if eval_batch is not None:
@@ -316,8 +318,8 @@ def recommend(
         decision=decision,
         candidate=chosen,
         arguments=arguments,
-        attn_implementation=str(attention) if attention != base.settings.get(ATTENTION) else None,
-        environment=environment(chosen),
+        attn_implementation=None if attention is None else str(attention),
+        environment=environment(chosen) if _needed(study, chosen, CUDA_ALLOCATOR) is not None else {},
         lines=tuned_lines(study, chosen),
         before=before,
         after=after,

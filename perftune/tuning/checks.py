@@ -41,14 +41,16 @@ def verify(loop: Loop, ranking: Sequence[Candidate]) -> Verified | None:
     The loss is compared first, then comes a final trial with everything in its memory.
     """
     seen: list[Candidate] = []
-    for candidate in (simplify(loop, one) for one in ranking[:MAX_VERIFIED]):
-        if candidate in seen:
-            continue  # another contender without its idle lines
+    base = loop.study.space.base
+    for one in ranking[:MAX_VERIFIED]:
+        candidate = simplify(loop, one)
+        if candidate in seen or (candidate == base and one != base):
+            continue  # another contender without its idle lines, or nothing is left of it; the user's own come last
         seen.append(candidate)
         loop.observer.on_phase("verify", "loss against the reference, then a fresh run with evaluation and checkpoint")
         with loop.spending.phase("checks"):
             check = None
-            if candidate != loop.study.space.base:
+            if candidate != base:
                 check = _check_loss(loop, candidate)
                 if check is None or not check.passed:
                     continue

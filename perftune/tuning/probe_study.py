@@ -1,5 +1,6 @@
 """A probe and a folder to a finished study with its files: opened or gone on with, run phase by phase, written."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -13,8 +14,9 @@ from threadpoolctl import threadpool_limits
 from perftune.decisions import Answer
 from perftune.devices import host
 from perftune.emit import training_args_json, training_args_yaml
-from perftune.errors import DeviceError, OutputWriteError, WorkloadError
+from perftune.errors import DeviceError, OutputWriteError, ProbeFileError, WorkloadError
 from perftune.files import remove_unfinished, write_atomically
+from perftune.isolation.environment import settings_of_shell
 from perftune.isolation.runner import TrialRunner
 from perftune.planning.trace_cache import TraceCache
 from perftune.planning.traces import tracing_runner
@@ -104,6 +106,7 @@ def probe_study(
         cache: of traces that other runs have made; None neither reads nor keeps any.
 
     Raises:
+        ProbeFileError: there is no such strategy, or of a knob that the probe names no value can be used here.
         StudyMismatchError: the folder holds a study of another probe, device or software.
         OutputExistsError: another perftune is running there, or the folder holds trials of no study.
         WorkloadError: the workload cannot be built, trains with other arguments than it is given, or transformers
@@ -112,6 +115,8 @@ def probe_study(
         OutputWriteError: the folder cannot be written.
         KeyboardInterrupt: the user stopped it; what was measured is written.
     """
+    if strategy not in list(STRATEGIES):
+        raise ProbeFileError(f"strategy: there is no {strategy!r}. Possible: {', '.join(STRATEGIES)}.")
     try:
         spending = Spending(probe.budget, clock=clock)
         opening = Opening(probe, directory, strategy, observer or SilentObserver(), force, prior, cache, spending)
@@ -181,7 +186,7 @@ def _device_kind(probe: ProbeSpec) -> str:
 
 def _survey(runner: Runner, probe: ProbeSpec) -> Survey:
     kind = _device_kind(probe)
-    return runner.survey(
+    found = runner.survey(
         SurveyRequest(
             workload=workload_source(probe),
             arguments=probe.training_arguments,
@@ -191,6 +196,18 @@ def _survey(runner: Runner, probe: ProbeSpec) -> Survey:
             knobs=probe.knobs,
         )
     )
+    return found.model_copy(update={"notes": (*found.notes, *_left_out_of_shell())})
+
+
+def _left_out_of_shell() -> tuple[str, ...]:
+    left_out = settings_of_shell(os.environ)
+    if not left_out:
+        return ()
+    said = (
+        f"your shell has {' '.join(f'{name}={value}' for name, value in left_out.items())}, which the trials do not "
+        "take over: what your own run takes from it belongs into training_arguments, such as `bf16: true`"
+    )
+    return (said,)
 
 
 def _with_memory(probe: ProbeSpec, survey: Survey) -> ProbeSpec:

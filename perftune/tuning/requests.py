@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from perftune.devices.cuda_allocator import allocator_environment
-from perftune.records.candidate import ATTENTION, CUDA_ALLOCATOR, PRECISION, WORKERS, Candidate
+from perftune.records.candidate import ATTENTION, COMPILE, CUDA_ALLOCATOR, PRECISION, WORKERS, Candidate
 from perftune.records.disturbance import undisturbed
 from perftune.records.probe import Objective, ProbeSpec
 from perftune.records.study import Study
@@ -29,6 +29,8 @@ were seen to make a step two to three times slower."""
 
 NEED_WORKERS = ("dataloader_prefetch_factor", "dataloader_persistent_workers")
 """What transformers refuses without data loader workers."""
+SWITCH_COMPILE_ON = ("torch_compile_backend", "torch_compile_mode")
+"""Either of them makes transformers compile, whatever ``torch_compile`` says."""
 
 STOP_RULES = {
     Purpose.SEARCH: StopRule(min_steps=4, max_steps=16, max_seconds=6.0, relative_half_width=0.03),
@@ -53,10 +55,10 @@ def candidate_arguments(study: Study, candidate: Candidate) -> dict[str, Any]:
     arguments = {**study.probe.training_arguments, **tuned, "seed": _seed(study.probe)}
     if candidate.settings.get(PRECISION) == "fp32" and arguments.get("tf32"):
         arguments["tf32"] = False  # else the user's own would make it another precision
-    if not arguments.get(WORKERS):
-        for name in NEED_WORKERS:
-            arguments.pop(name, None)
-    return arguments
+    undone = () if arguments.get(WORKERS) else NEED_WORKERS
+    if candidate.settings.get(COMPILE) is False:
+        undone += SWITCH_COMPILE_ON
+    return {name: value for name, value in arguments.items() if name not in undone}
 
 
 def _seed(probe: ProbeSpec) -> int:
@@ -64,9 +66,9 @@ def _seed(probe: ProbeSpec) -> int:
 
 
 def environment(candidate: Candidate) -> dict[str, str]:
-    """Environment variables that a candidate sets."""
+    """Environment variables that a candidate sets; with ``default`` too, or the shell's would be taken."""
     value = candidate.settings.get(CUDA_ALLOCATOR)
-    return allocator_environment(str(value)) if value not in (None, "default") else {}
+    return {} if value is None else allocator_environment(str(value))
 
 
 def bound_seconds(study: Study, purpose: Purpose, left_seconds: float) -> float:

@@ -81,9 +81,3 @@ def _numbered(runs: Path, name: str) -> dict[int, Path]:
         if number.isdecimal() and path.is_dir():
             found[int(number)] = path
     return found
-
-
-def with_budget(probe: ProbeSpec, trials: int | None, minutes: float | None) -> ProbeSpec:
-    """The probe with another budget, where one is given."""
-    given = {name: value for name, value in (("trials", trials), ("minutes", minutes)) if value is not None}
-    return probe.model_copy(update={"budget": probe.budget.model_copy(update=given)}) if given else probe

@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from transformers import Seq2SeqTrainingArguments, TrainingArguments
 
@@ -151,13 +152,14 @@ def test_functions_that_a_trial_cannot_import(function: Any, part: str) -> None:
         (3, {}, ["args: 3", "a TrainingArguments or a dict"]),
         (TrainingArguments, {}, ["a TrainingArguments or a dict"]),
         ({"learing_rate": 1}, {}, ["training_arguments.learing_rate", "Did you mean learning_rate?"]),
-        ({"learning_rate": float("nan")}, {}, ["training_arguments.learning_rate", "cannot be written"]),
+        ({"learning_rate": float("nan")}, {}, ["training_arguments.learning_rate", "finite number"]),
         ({"optim_args": object()}, {}, ["training_arguments.optim_args", "cannot be written"]),
         ({"per_device_train_batch_size": 0}, {}, ["global_batch_size", "at least 1"]),
         ({"per_device_train_batch_size": 5}, {"global_batch_size": 8}, ["5 does not divide the global batch 8"]),
         ({}, {"global_batch_size": "8"}, ["global_batch_size", '"8"', "a whole number"]),
         ({}, {"objektive": "cost"}, ["objektive", "unknown option", "Did you mean objective?"]),
-        ({}, {"model": "gpt2"}, ["model", "unknown option"]),
+        ({}, {"model": "gpt2"}, ["model", "does not go with build", "probe file"]),
+        ({}, {"training_arguments": {}}, ["training_arguments: give them as args"]),
         ({}, {"target": {"count": "many"}}, ["count"]),
         ({}, {"knobs": {"optim": [object()]}}, ["knobs", "cannot be written"]),
         ({}, {"objective": "speed", "seed": -1}, ["has 2 problems", "  objective: ", "  seed: "]),
@@ -181,6 +183,10 @@ class Color(Enum):
 
 def test_plain_values() -> None:
     assert plain({"a": (1, Color.RED), Color.RED: Path("x") / "y"}) == {"a": [1, "red"], "red": "x/y"}
-    for value in (object(), {1, 2}, b"x", float("inf"), "\ud800"):
+    assert plain(np.float32(0.5)) == 0.5
+    assert type(plain(np.int64(3))) is int
+    with pytest.raises(ValueError, match="inf should be a finite number"):
+        plain(np.float64("inf"))
+    for value in (object(), {1, 2}, b"x", "\ud800"):
         with pytest.raises(ValueError, match="cannot be written"):
             plain(value)

@@ -43,6 +43,22 @@ def test_a_newer_study_is_said_to_be_newer_and_not_to_be_wrong(tmp_path: Path) -
         load_study(path)
 
 
+@pytest.mark.parametrize("version", [99, "99", 99.0])
+def test_a_study_of_a_version_to_come_is_not_read_though_all_else_is_as_now(tmp_path: Path, version: object) -> None:
+    kept = json.loads(tuned_study().model_dump_json())
+    (tmp_path / "study.json").write_text(json.dumps({**kept, "format_version": version}))
+    with pytest.raises(StudyFileError, match="a study of format 99, and this perftune reads up to 1; update perftune"):
+        load_study(tmp_path / "study.json")
+
+
+@pytest.mark.parametrize("version", [0, -1])
+def test_there_was_no_version_before_the_first(tmp_path: Path, version: int) -> None:
+    kept = json.loads(tuned_study().model_dump_json())
+    (tmp_path / "study.json").write_text(json.dumps({**kept, "format_version": version}))
+    with pytest.raises(StudyFileError, match=rf"not a study of format 1 \(format_version is {version}\)"):
+        load_study(tmp_path / "study.json")
+
+
 def test_a_missing_study_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(StudyFileError, match="cannot be read"):
         load_study(tmp_path / "study.json")
