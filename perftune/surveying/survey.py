@@ -32,6 +32,7 @@ from perftune.surveying.supported import supported
 from perftune.tracing.weightless import weightless
 from perftune.workloads.arguments import field_names, installed_name, training_arguments
 from perftune.workloads.entry import describe_failure, enter
+from perftune.workloads.loaded_files import LoadedFiles
 from perftune.workloads.loading import build_trainer, unwrapped
 from perftune.workloads.worst_batch import Scan, num_rows, scan, train_source
 
@@ -140,7 +141,8 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
     accumulation = request.global_batch_size // (micro_batch * request.num_devices)
     arguments = {**request.arguments, MICRO_BATCH: micro_batch, "gradient_accumulation_steps": accumulation}
     args = training_arguments(arguments, directory, request.device)
-    with weightless() if request.weightless else nullcontext():
+    loaded = LoadedFiles(directory.parent, request.workload.model)
+    with loaded, weightless() if request.weightless else nullcontext():
         trainer = build_trainer(request.workload, args)
     device = _device(request)
     support = supported(trainer, request.device, request.knobs)
@@ -189,6 +191,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         flops_per_second=flops_per_second() if request.device == "cpu" and not request.weightless else {},
         versions=host.versions(),
         notes=notes,
+        files=loaded.digests(trainer),
     )
 
 
