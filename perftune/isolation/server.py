@@ -12,7 +12,6 @@ import gc
 import importlib
 import json
 import os
-import select
 import signal
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from perftune.isolation.deferred import FUNCTIONS, defer
 from perftune.isolation.process import adopt_orphans, become_trial, kill_group_after_leader, run_task
 from perftune.isolation.protocol import TRACING, ForkRequest
 from perftune.isolation.ranks import run_ranks
+from perftune.isolation.readable import readable
 
 YOUNG_OBJECTS, NEVER = 50_000, 1_000_000
 """Thresholds of the garbage collector while modules are imported. What they define stays: looking at all of it again
@@ -46,12 +46,12 @@ class Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._answer({"ready": True, "num_threads": _num_threads()})
         while True:
-            readable, _, _ = select.select([self._requests, self._wake_read], [], [])
-            if self._wake_read in readable:
+            ready = readable([self._requests, self._wake_read])
+            if self._wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, 4096)
             self._reap()
-            if self._requests in readable and not self._read():
+            if self._requests in ready and not self._read():
                 break
         self._kill_all()
 
