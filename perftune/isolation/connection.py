@@ -2,7 +2,6 @@
 
 import json
 import os
-import select
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 from perftune.errors import IsolationError
 from perftune.isolation.environment import server_environment
 from perftune.isolation.protocol import ForkRequest
+from perftune.isolation.readable import readable
 
 START_SECONDS = 300.0
 """Importing torch and transformers takes about 9 s on two quiet cores; a loaded machine can be many times slower."""
@@ -100,8 +100,7 @@ class Connection:
         Raises:
             ServerDiedError: the server is gone.
         """
-        readable, _, _ = select.select([self._answers, *also], [], [], seconds)
-        if self._answers not in readable:
+        if self._answers not in readable([self._answers, *also], seconds):
             return
         chunk = os.read(self._answers, 65536)
         if not chunk:

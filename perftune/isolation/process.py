@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import importlib
 import os
-import select
 import signal
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from perftune.disk import is_disk_full
 from perftune.isolation.deferred import undefer
 from perftune.isolation.protocol import DISK_FULL_STATUS
+from perftune.isolation.readable import readable
 from perftune.task_folder import LOG
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -84,7 +84,7 @@ def kill_group_after_leader() -> None:
         return
     os.setsid()
     if os.fork() == 0:  # no child of the trial, which may wait for all of its own
-        select.select([leader], [], [])
+        readable([leader])
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
     os._exit(0)

@@ -12,7 +12,6 @@ import gc
 import importlib
 import json
 import os
-import select
 import signal
 import sys
 from pathlib import Path
@@ -28,6 +27,7 @@ from perftune.isolation.process import (
 )
 from perftune.isolation.protocol import TRACING, ForkRequest
 from perftune.isolation.ranks import run_ranks
+from perftune.isolation.readable import readable
 
 YOUNG_OBJECTS, NEVER = 50_000, 1_000_000
 """Thresholds of the garbage collector while modules are imported. What they define stays: looking at all of it again
@@ -58,12 +58,12 @@ class Server:
 
     def _wait(self) -> bool:
         """For a request, or a fork to end; whether the runner still listens."""
-        readable, _, _ = select.select([self._requests, self._wake_read], [], [])
-        if self._wake_read in readable:
+        ready = readable([self._requests, self._wake_read])
+        if self._wake_read in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
         self._reap()
-        return self._requests not in readable or self._read()
+        return self._requests not in ready or self._read()
 
     def _read(self) -> bool:
         chunk = os.read(self._requests, 65536)

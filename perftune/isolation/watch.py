@@ -9,15 +9,17 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from perftune.devices.cgroup import num_oom_kills
+from perftune.isolation.bounded_log import bound
 from perftune.isolation.channel import Channel
 from perftune.isolation.classify import Ending
 from perftune.isolation.launchers.launched import Process, signal_group
 from perftune.records.trial import Heartbeat
-from perftune.task_folder import HEARTBEAT
+from perftune.task_folder import HEARTBEAT, LOG
 
 POLL_SECONDS = 0.1
 """An end or an answer is seen at once; so often it is asked whether the time is over."""
 HEARTBEAT_SECONDS = 0.2
+"""So often what it says is looked at: its heartbeat, and how large its log has become."""
 STALL_STEPS = 50
 """A trial that trains has stalled after so many of its own steps without a heartbeat, but not before the minimum."""
 
@@ -47,7 +49,7 @@ class Watch:
         clock: Callable[[], float],
         on_heartbeat: OnHeartbeat | None = None,
     ) -> None:
-        self._process, self._file = process, directory / HEARTBEAT
+        self._process, self._file, self._log = process, directory / HEARTBEAT, directory / LOG
         self._min_stall_seconds, self._clock, self._on_heartbeat = min_stall_seconds, clock, on_heartbeat
         self._oom_kills = num_oom_kills()
         self._modified_ns = 0
@@ -76,6 +78,7 @@ class Watch:
         return self._end(status)
 
     def _end(self, status: int) -> End:
+        bound(self._log)
         now = num_oom_kills()
         oom_kills = None if now is None or self._oom_kills is None else now - self._oom_kills
         return End(status, self._ending, self._limit_seconds, oom_kills)
@@ -105,6 +108,7 @@ class Watch:
         if now - self._looked < HEARTBEAT_SECONDS:
             return
         self._looked = now
+        bound(self._log)
         with contextlib.suppress(OSError, ValidationError):
             modified_ns = self._file.stat().st_mtime_ns
             if modified_ns == self._modified_ns:

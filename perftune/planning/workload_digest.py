@@ -16,6 +16,7 @@ from perftune.records.survey import Survey
 FACTS = (
     "trainer_class", "model_class", "num_parameters", "num_trainable_parameters", "num_samples", "worst_samples",
     "mean_num_tokens", "num_tokens_by_percent", "arguments_class", "versions",
+    "files",
 )  # fmt: skip
 """What a survey says of a workload whose code, or whose data on some server, may have changed where nobody looks."""
 PERFTUNE = Path(__file__).parents[1]

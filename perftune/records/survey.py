@@ -75,6 +75,8 @@ class Survey(Record):
     """CPU: what a linear layer's forward and backward reach, by precision; empty where it was not measured."""
     versions: Versions
     notes: tuple[str, ...] = ()
+    files: dict[str, str] = Field(default_factory=dict)
+    """Files of the user's that were loaded to build it, modules and data, as far as known -> a digest of each."""
 
     @property
     def half_slowdown(self) -> float:

@@ -34,6 +34,7 @@ from perftune.surveying.supported import supported
 from perftune.tracing.weightless import weightless
 from perftune.workloads.arguments import field_names, installed_name, training_arguments
 from perftune.workloads.entry import describe_failure, enter
+from perftune.workloads.loaded_files import LoadedFiles
 from perftune.workloads.loading import build_trainer, unwrapped
 from perftune.workloads.set_by_code import asked_for, set_by_code
 from perftune.workloads.worst_batch import Scan, num_rows, scan, train_source
@@ -144,7 +145,8 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
     arguments = {**request.arguments, MICRO_BATCH: micro_batch, "gradient_accumulation_steps": accumulation}
     args = training_arguments(arguments, directory, request.device)
     asked = asked_for(args)
-    with weightless() if request.weightless else nullcontext():
+    loaded = LoadedFiles(directory.parent, request.workload.model)
+    with loaded, weightless() if request.weightless else nullcontext():
         trainer = build_trainer(request.workload, args)
     device = _device(request)
     support = supported(trainer, request.device, request.knobs)
@@ -197,6 +199,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         flops_per_second=flops_per_second() if request.device == "cpu" and not request.weightless else {},
         versions=host.versions(),
         notes=notes,
+        files=loaded.digests(trainer),
     )
 
 

@@ -9,6 +9,15 @@ from perftune.records.survey import Survey
 from perftune.tuning.study_file import load_study
 
 STUDY = "study.json"
+MOST_FILES_TOLD = 3
+WORKLOAD_FACTS = {
+    "trainer_class": "the Trainer",
+    "model_class": "the model",
+    "num_parameters": "the number of parameters",
+    "num_trainable_parameters": "the number of parameters that train",
+    "num_samples": "the number of training samples",
+}
+"""What a survey sees where code or data were changed out of its sight."""
 IGNORED_PACKAGES = {"nvidia-ml-py", "liger-kernel"}
 """Packages whose version does not change what a trial measures on the devices that they are not for."""
 
@@ -47,6 +56,7 @@ def differences(study: Study, probe: ProbeSpec, strategy: str, survey: Survey | 
     if study.strategy != strategy:
         found.append(f"the strategy ({study.strategy}, now {strategy})")
     if survey is not None:
+        found += _changes(study.survey, survey)
         old, new = study.survey.device, survey.device
         if (old.kind, old.name, old.count, old.num_cores, old.driver) != (
             new.kind, new.name, new.count, new.num_cores, new.driver,
@@ -59,6 +69,26 @@ def differences(study: Study, probe: ProbeSpec, strategy: str, survey: Survey | 
             if name not in IGNORED_PACKAGES and before.get(name) != now.get(name)
         ]
     return found
+
+
+def _changes(old: Survey, new: Survey) -> list[str]:
+    """What is another workload now, although the probe is the same.
+
+    Only files that were loaded both times are compared: a cache that is made at the first time is read at the second.
+    """
+    changed = [path for path in old.files.keys() & new.files.keys() if old.files[path] != new.files[path]]
+    found = [f"{path} (its content has changed)" for path in sorted(changed)[:MOST_FILES_TOLD]]
+    if len(changed) > MOST_FILES_TOLD:
+        found.append(f"{len(changed) - MOST_FILES_TOLD} more files")
+    for name, what in WORKLOAD_FACTS.items():
+        before, now = getattr(old, name), getattr(new, name)
+        if before != now:
+            found.append(f"{what} ({_shown(before)}, now {_shown(now)})")
+    return found
+
+
+def _shown(value: str | int | None) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def refuse_if_different(found: list[str], directory: Path) -> None:

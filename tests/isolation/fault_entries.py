@@ -104,6 +104,18 @@ def end_itself(directory: Path) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def print_without_end(directory: Path) -> None:
+    """So much more than a log may have that it is cut while it is written."""
+    lines = "".join(f"line {number}\n" for number in range(100_000))
+    for _ in range(40):
+        sys.stdout.write(lines)
+        sys.stdout.flush()
+        time.sleep(0.02)
+    sys.stdout.write("that was all\n")
+    sys.stdout.flush()
+    os._exit(3)
+
+
 def segfault(directory: Path) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.string_at(0)

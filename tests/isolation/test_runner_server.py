@@ -1,8 +1,10 @@
 """The server that trials are forked from: interrupted, killed, orphaned, locked."""
 
+import contextlib
 import gc
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -188,3 +190,17 @@ def test_what_the_server_has_loaded_is_no_garbage_to_look_for_in_forks(tmp_path:
         frozen, thresholds = json.loads((tmp_path / "garbage.json").read_text())
     assert frozen > 0
     assert thresholds == list(gc.get_threshold()), "user code has the collector that it has elsewhere"
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_a_parent_with_more_than_1024_files_open_runs_trials(tmp_path: Path, start_method: str) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] != resource.RLIM_INFINITY and limits[1] < 2048:
+        pytest.skip("no process may have so many here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2048), limits[1]))
+    with contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        for _ in range(1100):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        with light_runner(tmp_path, "complete", start_method=start_method) as runner:
+            assert runner.run(request()).outcome is Outcome.COMPLETED

@@ -69,6 +69,9 @@ DEVICE = survey().device
             r"the device \(Test CPU, 2 cores; now Other CPU, 64 cores\)",
         ),
         ({"device": DEVICE.model_copy(update={"driver": "595.71"})}, "the device"),
+        ({"num_samples": 1200}, r"the number of training samples \(1,000, now 1,200\)"),
+        ({"num_samples": None}, r"the number of training samples \(1,000, now None\)"),
+        ({"model_class": "BertModel"}, r"the model \(LlamaForCausalLM, now BertModel\)"),
     ],
 )
 def test_another_device_or_version_is_refused_with_what_differs(

@@ -2,7 +2,6 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from perftune.isolation.environment import server_environment
 from perftune.isolation.launchers.launched import signal_group
 from perftune.isolation.protocol import ForkRequest
+from perftune.isolation.readable import readable
 from perftune.task_folder import LOG
 
 
@@ -30,7 +30,7 @@ class Spawned:
 
     def wait(self, seconds: float, also: Sequence[int] = ()) -> int | None:
         """See `Process`."""
-        select.select([self._ended, *also], [], [], seconds)
+        readable([self._ended, *also], seconds)
         code = self._process.poll()
         if code is None:
             return None
