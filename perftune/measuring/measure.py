@@ -20,7 +20,7 @@ from perftune.measuring.gradients import keep_first_gradient
 from perftune.measuring.heartbeat import HeartbeatFile
 from perftune.measuring.meter import StepMeter
 from perftune.measuring.probed_trainer import watch
-from perftune.measuring.session import Session
+from perftune.measuring.session import MOST_SKIPPED, WORST_TRIES, Session
 from perftune.measuring.turns import Turns
 from perftune.records.trial import Evaluation, Measurement, MemoryPeak, TrialRequest
 from perftune.statistics import num_warmup_steps
@@ -32,6 +32,8 @@ from perftune.workloads.worst_batch import WorstBatch, collate_worst, num_rows, 
 
 NUM_WORST_STEPS = 1
 """The optimizer has its state from the measured steps, so memory is at its peak at once."""
+SLACK_STEPS = MOST_SKIPPED + WORST_TRIES
+"""What a gradient scaler may make of it."""
 
 
 class Phases:
@@ -98,6 +100,15 @@ def lengthen(trainer: Trainer, num_steps: int, global_batch_size: int) -> None:
         args.num_train_epochs = max(args.num_train_epochs, num_steps / steps_per_epoch + 1)
 
 
+def most_steps(request: TrialRequest) -> int:
+    """Optimizer steps that a trial may take: the schedule of candidates that are compared is made for as many."""
+    if request.turns is not None:
+        return request.turns.max_steps + NUM_WORST_STEPS
+    if request.exact_steps is not None:
+        return request.exact_steps + NUM_WORST_STEPS
+    return request.stop.max_steps + NUM_WORST_STEPS + SLACK_STEPS
+
+
 def _turns(request: TrialRequest, directory: Path, total: SumOverProcesses) -> Turns | None:
     if request.turns is None:
         return None
@@ -134,8 +145,7 @@ def _train(trainer: Trainer, request: TrialRequest, session: Session) -> None:
     watch(trainer, session)
     args = trainer.args
     global_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * request.num_processes
-    most_steps = request.turns.max_steps if request.turns else request.exact_steps or request.stop.max_steps
-    lengthen(trainer, most_steps + NUM_WORST_STEPS, global_batch)
+    lengthen(trainer, most_steps(request), global_batch)
     with session.meter.observe_backward():
         trainer.train()
     if not session.meter.step_seconds:
@@ -286,4 +296,4 @@ def _num_warmup_steps(request: TrialRequest, session: Session) -> int:
     """In a heat what it says, or slices would not be whole; else what is seen."""
     if request.turns is not None:
         return min(request.turns.warmup_steps, len(session.meter.step_seconds))
-    return num_warmup_steps(session.undisturbed_seconds())
+    return session.num_skipped + num_warmup_steps(session.undisturbed_seconds()[session.num_skipped :])

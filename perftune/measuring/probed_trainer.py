@@ -78,8 +78,8 @@ class ProbeMixin:
 class StepEnds(TrainerCallback):
     """Closes each optimizer step after the user's own callbacks."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, accelerator: Any) -> None:
+        self._session, self._accelerator = session, accelerator
 
     def on_step_end(
         self,
@@ -89,7 +89,8 @@ class StepEnds(TrainerCallback):
         **kwargs: Any,  # noqa: ARG002
     ) -> TrainerControl:
         """Count the step, and stop once enough is seen."""
-        if self._session.step_ended(is_last=control.should_training_stop):
+        was_skipped = bool(self._accelerator.optimizer_step_was_skipped)
+        if self._session.step_ended(is_last=control.should_training_stop, was_skipped=was_skipped):
             control.should_training_stop = True
         return control
 
@@ -132,4 +133,4 @@ def watch(trainer: Any, session: Session) -> None:
     trainer.__class__ = type("Probed" + own.__name__, (ProbeMixin, own), {})
     trainer.perftune_session = session
     trainer.perftune_drawn = Drawn()
-    trainer.add_callback(StepEnds(session))
+    trainer.add_callback(StepEnds(session, trainer.accelerator))

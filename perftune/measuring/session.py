@@ -16,6 +16,12 @@ from perftune.records.trial import Slice, TrialRequest
 from perftune.workloads.entry import DivergedError, GaveUpError
 from perftune.workloads.worst_batch import WorstBatch
 
+MOST_SKIPPED = 24
+"""A gradient scaler begins with a factor of 2**16 and halves it in each step that it skips (torch.amp.GradScaler):
+after so many it is far below 1, and what still overflows does so without it."""
+WORST_TRIES = 4
+"""The heaviest batch may overflow where the others do not; it is tried again with the smaller factor."""
+
 
 class Session:
     """The state of one trial inside the training loop.
@@ -53,6 +59,10 @@ class Session:
         self.in_worst_batch = False
         """Whether the next or current optimizer step is that of the worst batch."""
         self.worst_batch_ran = False
+        """With an optimizer step at its end, by an optimizer that has its state."""
+        self.num_skipped = 0
+        """Steps from the first on in which the gradient scaler left the optimizer out."""
+        self._num_worst_tries = 0
         self._request, self._on_step, self._on_worst_batch = request, on_step, on_worst_batch
         self._worst_batch, self._turns, self._total, self._clock = worst_batch, turns, total, clock
         self._stretches = Stretches(DisturbanceCounters(device=request.device)) if turns is None else None
@@ -97,25 +107,26 @@ class Session:
                 own_seconds * num_batches / max(1, num_done),
             )
 
-    def step_ended(self, is_last: bool = False) -> bool:
+    def step_ended(self, is_last: bool = False, was_skipped: bool = False) -> bool:
         """Close an optimizer step.
 
         Args:
             is_last: training ends here in any case, by the user's own schedule or callback.
+            was_skipped: the gradient scaler left the optimizer out, as the gradients were no numbers.
 
         Returns:
             Whether training should stop.
 
         Raises:
-            DivergedError: the loss is NaN or infinite.
+            DivergedError: the loss is NaN or infinite, or the optimizer is left out in every step.
         """
         if self.in_worst_batch:
-            self.worst_batch_ran = True
-            return True
+            return self._worst_step_ended(was_skipped) or is_last
         loss = self.meter.end_step(self.grad_norm)
         seconds = self.meter.step_seconds
         if not math.isfinite(loss):
             raise DivergedError(f"the loss became {loss} in optimizer step {len(seconds)}")
+        self._count_skipped(len(seconds), was_skipped)
         self._on_step(len(seconds), seconds[-1])
         self.stopped_because = "training_ended" if is_last else self._reason(seconds)
         if is_last or self.stopped_because is None:
@@ -123,13 +134,29 @@ class Session:
         self.in_worst_batch = self._goes_on_to_worst_batch(seconds)
         return not self.in_worst_batch
 
+    def _worst_step_ended(self, was_skipped: bool) -> bool:
+        """Whether it is over: trained on to the end, or given up."""
+        self._num_worst_tries += 1
+        self.worst_batch_ran = not was_skipped
+        return self.worst_batch_ran or self._num_worst_tries == WORST_TRIES
+
+    def _count_skipped(self, num_steps: int, was_skipped: bool) -> None:
+        if was_skipped and self.num_skipped == num_steps - 1:
+            self.num_skipped = num_steps
+        if self.num_skipped == MOST_SKIPPED:
+            raise DivergedError(
+                f"the gradient scaler left out all of the first {MOST_SKIPPED} optimizer steps: the gradients are no "
+                "finite numbers in fp16, however small the loss is scaled"
+            )
+
     def _reason(self, seconds: list[float]) -> str | None:
         if self._turns is not None:
             return None if self._turns.goes_on(seconds) else HEAT_ENDED
         assert self._stretches is not None
         self._stretches.step_ended(seconds)
         rule, exact_steps, elapsed = self._request.stop, self._request.exact_steps, self._clock() - self._begun
-        return self._agree(stop_reason(rule, seconds, exact_steps, elapsed, self.undisturbed_seconds()))
+        quiet = self.undisturbed_seconds()
+        return self._agree(stop_reason(rule, seconds, exact_steps, elapsed, quiet, self.num_skipped))
 
     def _agree(self, reason: str | None) -> str | None:
         """All processes stop in the same step: the one that stops first decides."""
@@ -137,8 +164,10 @@ class Session:
         return reason or ("interval" if num_stopping else None)
 
     def _goes_on_to_worst_batch(self, seconds: list[float]) -> bool:
-        """All processes do, or none."""
-        if self._worst_batch is None or (self._turns is not None and not self._turns.wants_worst_batch):
+        """All processes do, or none; not before the optimizer has its state, or the peak would be too low."""
+        has_state = self.num_skipped < len(seconds)
+        is_wanted = self._turns is None or self._turns.wants_worst_batch
+        if self._worst_batch is None or not has_state or not is_wanted:
             return False
         (num_against,) = self._total((float(self.stopped_because == CANNOT_WIN or self._has_no_time(seconds)),))
         if num_against:

@@ -14,6 +14,7 @@ def stop_reason(
     exact_steps: int | None = None,
     elapsed_seconds: float = 0.0,
     undisturbed_seconds: Sequence[float] | None = None,
+    num_skipped: int = 0,
 ) -> str | None:
     """Why the trial has seen enough after these steps; None to go on.
 
@@ -24,6 +25,8 @@ def stop_reason(
         elapsed_seconds: since the trial was asked for.
         undisturbed_seconds: the steps without what disturbed them, which says how fast the candidate is; None: nothing
             has.
+        num_skipped: of the steps, from the first on, those in which the gradient scaler left the optimizer out: they
+            are no steps of training, and shorter than those.
     """
     if not step_seconds:
         return None
@@ -34,7 +37,7 @@ def stop_reason(
         return "max_wall_seconds"
     if exact_steps is not None:
         return "exact_steps" if len(step_seconds) >= exact_steps else None
-    return _seen_enough(rule, step_seconds, quiet)
+    return _seen_enough(rule, step_seconds[num_skipped:], quiet[num_skipped:])
 
 
 def _seen_enough(rule: StopRule, step_seconds: Sequence[float], quiet: Sequence[float]) -> str | None:

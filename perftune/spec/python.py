@@ -194,12 +194,18 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, Integral) and not isinstance(value, bool):
+    if value is None or isinstance(value, bool | str):
+        return _writable(value)
+    if isinstance(value, Integral):
         return int(value)
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if isinstance(value, Real):
         if not math.isfinite(value):
             raise ValueError(f"{value} should be a finite number")
         return float(value)
+    return _writable(value)
+
+
+def _writable(value: Any) -> Any:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:

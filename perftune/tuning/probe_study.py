@@ -1,6 +1,5 @@
 """A probe and a folder to a finished study with its files: opened or gone on with, run phase by phase, written."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -12,11 +11,9 @@ from typing import Any, Protocol
 from threadpoolctl import threadpool_limits
 
 from perftune.decisions import Answer
-from perftune.devices import host
 from perftune.emit import training_args_json, training_args_yaml
-from perftune.errors import DeviceError, OutputWriteError, ProbeFileError, WorkloadError
+from perftune.errors import OutputWriteError, ProbeFileError, WorkloadError
 from perftune.files import remove_unfinished, write_atomically
-from perftune.isolation.environment import settings_of_shell
 from perftune.isolation.runner import TrialRunner
 from perftune.planning.trace_cache import TraceCache
 from perftune.planning.traces import tracing_runner
@@ -42,6 +39,7 @@ from perftune.tuning.directory import (
     stored_study,
 )
 from perftune.tuning.evaluating import find_eval_batch
+from perftune.tuning.limits import left_out_of_shell, shared_memory, with_memory
 from perftune.tuning.loop import Loop, minutes_text, says_nothing_of_its_candidate
 from perftune.tuning.loss_steps import loss_seconds
 from perftune.tuning.observer import Observer, SilentObserver
@@ -196,39 +194,16 @@ def _survey(runner: Runner, probe: ProbeSpec) -> Survey:
             knobs=probe.knobs,
         )
     )
-    return found.model_copy(update={"notes": (*found.notes, *_left_out_of_shell())})
-
-
-def _left_out_of_shell() -> tuple[str, ...]:
-    left_out = settings_of_shell(os.environ)
-    if not left_out:
-        return ()
-    said = (
-        f"your shell has {' '.join(f'{name}={value}' for name, value in left_out.items())}, which the trials do not "
-        "take over: what your own run takes from it belongs into training_arguments, such as `bf16: true`"
-    )
-    return (said,)
-
-
-def _with_memory(probe: ProbeSpec, survey: Survey) -> ProbeSpec:
-    """The limit that the probe sets, or what the device has; for the CPU, what is available now."""
-    limit = probe.target.memory_bytes
-    if limit is None:
-        limit = host.available_memory_bytes() if survey.device.kind == "cpu" else survey.device.memory_bytes
-    elif limit > survey.device.memory_bytes:
-        raise DeviceError(
-            f"{probe.source_path}: target.memory is {limit:,} bytes, and {survey.device.name} has "
-            f"{survey.device.memory_bytes:,}; name a smaller limit or leave it out"
-        )
-    return probe.model_copy(update={"target": probe.target.model_copy(update={"memory_bytes": limit})})
+    return found.model_copy(update={"notes": (*found.notes, *left_out_of_shell())})
 
 
 def _new_study(probe: ProbeSpec, survey: Survey, strategy: str) -> Study:
+    limited = with_memory(probe, survey)
     return Study(
         probe=probe,
         probe_sha256=probe.sha256,
-        survey=survey,
-        space=build_space(_with_memory(probe, survey), survey),
+        survey=survey.model_copy(update={"notes": (*survey.notes, *shared_memory(limited, survey))}),
+        space=build_space(limited, survey),
         strategy=strategy,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

@@ -55,7 +55,7 @@ def candidate_arguments(study: Study, candidate: Candidate) -> dict[str, Any]:
     arguments = {**study.probe.training_arguments, **tuned, "seed": _seed(study.probe)}
     if candidate.settings.get(PRECISION) == "fp32" and arguments.get("tf32"):
         arguments["tf32"] = False  # else the user's own would make it another precision
-    undone = () if arguments.get(WORKERS) else NEED_WORKERS
+    undone: tuple[str, ...] = () if arguments.get(WORKERS) else NEED_WORKERS
     if candidate.settings.get(COMPILE) is False:
         undone += SWITCH_COMPILE_ON
     return {name: value for name, value in arguments.items() if name not in undone}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from perftune.devices.cuda_allocator import NAMES, allocator_environment
+from perftune.devices.cuda_allocator import NAMES, allocator_environment, own_setting
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,21 @@ from perftune.devices.cuda_allocator import NAMES, allocator_environment
 )
 def test_both_names_are_set(value: str, expected: str) -> None:
     assert allocator_environment(value) == dict.fromkeys(NAMES, expected)
+
+
+@pytest.mark.parametrize(
+    ("environment", "value"),
+    [
+        ({}, "default"),
+        ({NAMES[0]: ""}, "default"),
+        ({NAMES[1]: "max_split_size_mb:64"}, "max_split_size_mb:64"),
+        ({NAMES[0]: "expandable_segments:True", NAMES[1]: "max_split_size_mb:64"}, "expandable_segments:True"),
+        ({NAMES[0]: "", NAMES[1]: "max_split_size_mb:64"}, "default"),
+    ],
+)
+def test_the_value_of_a_shell_is_one_of_the_knob(environment: dict[str, str], value: str) -> None:
+    assert own_setting(environment) == value
+    assert own_setting(allocator_environment(value)) == value
 
 
 def test_the_installed_torch_reads_these_names() -> None:

@@ -18,6 +18,28 @@ def test_threads_that_wait_soon_sleep() -> None:
     assert server_environment({})["GOMP_SPINCOUNT"] == SERVER_ENVIRONMENT["GOMP_SPINCOUNT"] == "3000"
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_USE_FSDP", "FSDP_VERSION", "WORLD_SIZE",
+     "RANK", "LOCAL_RANK", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"],
+)  # fmt: skip
+def test_what_would_stand_in_for_arguments_or_make_a_rank_is_left_out(name: str) -> None:
+    assert name not in server_environment({name: "2", "HOME": "/home/me"})
+    assert server_environment({name: "2", "HOME": "/home/me"})["HOME"] == "/home/me"
+
+
+def test_transformers_would_take_the_precision_from_the_shell() -> None:
+    """The reason for it, seen in the installed version."""
+    source = (
+        "from transformers import TrainingArguments as A; a = A('x', use_cpu=True, report_to=[]); "
+        "print(a.bf16, a.mixed_precision)"
+    )
+    shell = {**os.environ, "ACCELERATE_MIXED_PRECISION": "bf16", "PYTHONWARNINGS": "ignore"}
+    for environment, said in ((shell, "False bf16"), (server_environment(shell), "False no")):
+        done = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True)
+        assert done.stdout.strip() == said, done.stderr
+
+
 @pytest.mark.parametrize("policy", ["active", "passive"])
 def test_a_policy_of_the_user_is_not_overruled_by_a_count(policy: str) -> None:
     """The count goes before the policy in libgomp."""

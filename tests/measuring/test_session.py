@@ -9,7 +9,7 @@ import torch
 
 from perftune.measuring.collective import alone
 from perftune.measuring.meter import StepMeter
-from perftune.measuring.session import Session
+from perftune.measuring.session import MOST_SKIPPED, WORST_TRIES, Session
 from perftune.records.candidate import Candidate
 from perftune.records.trial import Purpose, StopRule, TrialRequest, WorkloadSource
 from perftune.workloads.entry import DivergedError, GaveUpError
@@ -55,7 +55,9 @@ def session(
     )  # fmt: skip
 
 
-def step(one: Session, clock: FakeTime, loss: float = 1.0, seconds: float = STEP_SECONDS) -> bool:
+def step(
+    one: Session, clock: FakeTime, loss: float = 1.0, seconds: float = STEP_SECONDS, was_skipped: bool = False
+) -> bool:
     """A step of two micro-batches of 4 tokens each; whether training stops."""
     one.meter.begin_step()
     one.meter.data_ready([batch(2, 2), batch(2, 2)])
@@ -63,7 +65,61 @@ def step(one: Session, clock: FakeTime, loss: float = 1.0, seconds: float = STEP
         one.micro_step_begins()
         clock.now += seconds / 2
         one.meter.micro_step_ends(torch.tensor(loss))
-    return one.step_ended()
+    return one.step_ended(was_skipped=was_skipped)
+
+
+def test_the_worst_batch_waits_until_the_gradient_scaler_lets_the_optimizer_have_its_state(clock: FakeTime) -> None:
+    one = session(clock, worst=batch(2, 3), exact_steps=None, min_steps=1, max_steps=2)
+    for _ in range(5):
+        assert not step(one, clock, was_skipped=True)
+        assert not one.in_worst_batch, "there is no state yet"
+    assert one.num_skipped == 5
+    assert not step(one, clock)
+    assert one.in_worst_batch
+    assert one.stopped_because == "interval"
+    assert one.num_skipped == 5
+    assert len(one.meter.step_seconds) == 6
+
+
+def test_steps_that_are_skipped_later_are_steps_as_others(clock: FakeTime) -> None:
+    one = session(clock, worst=batch(2, 3), exact_steps=None, min_steps=2)
+    assert not step(one, clock)
+    assert not step(one, clock, was_skipped=True)
+    assert one.num_skipped == 0
+    assert one.in_worst_batch
+
+
+def test_a_worst_batch_that_overflows_is_trained_on_again(clock: FakeTime) -> None:
+    one = session(clock, worst=batch(2, 3), exact_steps=1)
+    step(one, clock)
+    for _ in range(WORST_TRIES - 2):
+        assert not one.step_ended(was_skipped=True)
+        assert one.in_worst_batch
+        assert not one.worst_batch_ran
+    assert one.step_ended()
+    assert one.worst_batch_ran
+
+
+def test_a_worst_batch_that_always_overflows_is_not_said_to_have_run(clock: FakeTime) -> None:
+    one = session(clock, worst=batch(2, 3), exact_steps=1)
+    step(one, clock)
+    assert [one.step_ended(was_skipped=True) for _ in range(WORST_TRIES)] == [False] * (WORST_TRIES - 1) + [True]
+    assert not one.worst_batch_ran
+
+
+def test_without_state_there_is_no_worst_batch_though_the_time_is_over(clock: FakeTime) -> None:
+    one = session(clock, worst=batch(2, 3), exact_steps=None, max_wall_seconds=1.5 * STEP_SECONDS)
+    assert step(one, clock, was_skipped=True)
+    assert one.stopped_because == "max_wall_seconds"
+    assert not one.in_worst_batch
+
+
+def test_an_optimizer_that_is_always_left_out_trains_nothing(clock: FakeTime) -> None:
+    one = session(clock, exact_steps=None)
+    for _ in range(MOST_SKIPPED - 1):
+        assert not step(one, clock, was_skipped=True)
+    with pytest.raises(DivergedError, match=f"left out all of the first {MOST_SKIPPED} optimizer steps"):
+        step(one, clock, was_skipped=True)
 
 
 def test_the_worst_batch_comes_after_the_measured_steps_and_is_in_no_figure(clock: FakeTime) -> None:

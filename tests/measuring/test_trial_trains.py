@@ -323,6 +323,20 @@ def test_a_trial_ends_with_what_it_has_when_its_time_is_over(runs: Runs) -> None
     assert measurement.memory.worst_batch_bytes is None
 
 
+def test_the_optimizer_has_its_state_at_the_worst_batch_though_the_first_steps_are_skipped(runs: Runs) -> None:
+    """A real gradient scaler, which needs more steps than the stop rule does. (Fused optimizers are called anyway.)"""
+    stop, own = StopRule(min_steps=1, max_steps=2), {"optim": "adamw_torch"}
+    worst = (12, 25, 38, 51)
+    measurement = runs.measured("scaled", exact_steps=None, stop=stop, worst_batch=worst, arguments=own)
+    sizes = [int(line) for line in (runs.folder / "states.txt").read_text().split()]
+    num_empty = sizes.count(0) // 2  # micro-batches
+    assert num_empty > stop.max_steps, "this scaler skips as many"
+    assert measurement.worst_batch_ran
+    assert sizes[-1] > 0
+    assert measurement.num_warmup_steps >= num_empty - 1
+    assert measurement.stopped_because in ("interval", "max_steps")
+
+
 def test_the_worst_batch_changes_nothing_that_is_learned(runs: Runs) -> None:
     with_it, without = (runs.measured("plain", worst_batch=worst).steps for worst in ((12, 25), ()))
     assert with_it.loss == without.loss

@@ -2,6 +2,8 @@
 
 import pytest
 
+from perftune.devices.cuda_allocator import NAMES
+from perftune.records.recommendation import Recommendation
 from perftune.records.study import Study
 from perftune.records.trial import Evaluation, Purpose
 from perftune.tuning.answer import recommend
@@ -49,6 +51,33 @@ def test_what_evaluation_raised_is_said() -> None:
 def test_a_checkpoint_that_cannot_be_written_is_said(strategy: str | None, so: str) -> None:
     found = notes(save_strategy=strategy, checkpoint_error="RuntimeError: some tensors share memory")
     assert f"a checkpoint cannot be written: it raised RuntimeError: some tensors share memory{so}" in found
+
+
+def held(value: str, own: str) -> Recommendation:
+    """Of a study that keeps the user's own, whose shell has one allocator and whose probe holds another."""
+    study = empty_study(knobs={"precision": ("bf16",)})
+    base = study.space.base.replace(cuda_allocator=value, attn_implementation="eager")
+    seen = study.survey.model_copy(
+        update={"base": {**study.survey.base, "cuda_allocator": own, "attn_implementation": "sdpa"}}
+    )
+    space = study.space.model_copy(update={"base": base})
+    study = with_trials(study.model_copy(update={"survey": seen, "space": space}), trial(1, base, (1.0,) * 4, heat=1))
+    return recommend(study, Verified(base, None, None), [base], [])
+
+
+def test_what_the_probe_holds_is_in_the_answer_though_the_base_has_it_too() -> None:
+    found = held("expandable_segments:True", "default")
+    assert found.arguments["bf16"] is True
+    assert found.attn_implementation == "eager"
+    assert found.environment == dict.fromkeys(NAMES, "expandable_segments:True")
+
+
+@pytest.mark.parametrize(
+    ("value", "own", "said"),
+    [("default", "default", {}), ("x:1", "x:1", {}), ("default", "x:1", dict.fromkeys(NAMES, ""))],
+)
+def test_the_shell_is_told_to_change_only_where_it_has_to(value: str, own: str, said: dict[str, str]) -> None:
+    assert held(value, own).environment == said
 
 
 def test_without_any_of_this_there_is_nothing_to_say() -> None:

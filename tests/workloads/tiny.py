@@ -86,6 +86,32 @@ def without_seed(args: TrainingArguments) -> Trainer:
     return Trainer(model=model, args=args, train_dataset=Sequences(8), data_collator=pad)
 
 
+def checkpointing_in_code(args: TrainingArguments) -> Trainer:
+    trainer = plain(args)
+    trainer.model.activation_checkpointing_enable()
+    return trainer
+
+
+class Scaled(Trainer):
+    """As with fp16 on a GPU: the loss is scaled, and the optimizer left out while the gradients overflow."""
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        self.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=0.2)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        with Path("states.txt").open("a") as file:
+            file.write(f"{len(self.optimizer.state)}\n")
+        return super().training_step(*args, **kwargs)
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        return 1000 * super().compute_loss(*args, **kwargs)
+
+
+def scaled(args: TrainingArguments) -> Trainer:
+    return plain(args, cls=Scaled)
+
+
 def listed(args: TrainingArguments) -> Trainer:
     return plain(args, train_dataset=[sample(index) for index in range(96)])
 
