@@ -136,7 +136,8 @@ def _columns(data: RealData, task: Task, row: Row) -> dict[str, str]:
         if column is None:
             wish = f"no column {named!r}" if named is not None else f"none of the columns {', '.join(defaults)}"
             raise WorkloadError(
-                f"data.{key}: the data have {wish}, which task {task.value} needs. They have: {', '.join(row)}"
+                f"data.{key}: the data have {wish}, which task {task.value} needs. They have: {', '.join(row)}. "
+                f"Name the one that is meant, such as `{key}: {next(iter(row))}`"
             )
         found[key] = column
     return found
@@ -164,7 +165,9 @@ def load_rows(data: RealData, task: Task) -> Rows:
         read_local(Path(data.path), data.num_samples) if data.path else _load_split(data, data.split)
     )
     if len(everything) < 2:
-        raise WorkloadError(f"data: {data.path or data.id} has {len(everything)} samples; at least 2 are needed")
+        raise WorkloadError(
+            f"data: {data.path or data.id} has {len(everything)} sample{'' if len(everything) == 1 else 's'}; at least 2 are needed"
+        )
     columns = _columns(data, task, everything[0])
     class_names = _class_names(everything, columns.get(LABEL))
     if data.eval_split is not None:
