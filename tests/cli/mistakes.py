@@ -12,8 +12,8 @@ def build(args):
 MODEL = "model = torch.nn.Linear(2, 1); "
 BUILD = "build: train.py:build\nglobal_batch_size: 8\n"
 """Two lines, so that what a mistake adds stands in line 3."""
-WITHOUT_CODE = """config: {model_type: bert, vocab_size: 99, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1,
-         num_attention_heads: 2}
+WITHOUT_CODE = """config: {model_type: bert, vocab_size: 99, hidden_size: 16, intermediate_size: 16,
+         num_hidden_layers: 1, num_attention_heads: 2}
 task: sequence-classification
 global_batch_size: 8
 """
@@ -110,15 +110,20 @@ IN_FILE = (
     in_file("no data", WITHOUT_CODE, "line 1: data", "is missing", "synthetic"),
     in_file("no task", "model: gpt2\ndata: synthetic\nglobal_batch_size: 8\n", "line 1: task", "causal-lm"),
     in_file("a task that is none", SYNTHETIC.replace("sequence-", "text-"), "line 3: task", "sequence-classification"),
-    in_file("a data file that is not there", WITHOUT_CODE + "data: rewiews.jsonl\n" + TOKENIZER, "line 5: data", "reviews.jsonl?"),
+    in_file("a data file that is not there", WITHOUT_CODE + "data: rewiews.jsonl\n" + TOKENIZER,
+            "line 5: data", "reviews.jsonl?"),
     in_file("data of another kind", WITHOUT_CODE + "data: x.xlsx\n" + TOKENIZER, "line 5: data", '"x.xlsx"', ".csv"),
-    in_file("a split of a file", WITHOUT_CODE + "data: {path: reviews.jsonl, split: test}\n" + TOKENIZER, "data.split", "leave it out"),
+    in_file("a split of a file", WITHOUT_CODE + "data: {path: reviews.jsonl, split: test}\n" + TOKENIZER,
+            "data.split", "leave it out"),
     in_file("text without a tokenizer", WITHOUT_CODE + "data: reviews.jsonl\n", "tokenizer", "is missing", "folder"),
     # The user's own arguments.
-    in_file("unknown argument", BUILD + "training_arguments: {lr: 1}\n", "line 3: training_arguments.lr", "learning_rate?"),
+    in_file("unknown argument", BUILD + "training_arguments: {lr: 1}\n", "line 3: training_arguments.lr",
+            "learning_rate?"),
     in_file("an old argument", BUILD + "training_arguments: {evaluation_strategy: epoch}\n", "line 3", "eval_strategy"),
-    in_file("a word for a boolean", BUILD + "training_arguments: {bf16: maybe}\n", "line 3", '"maybe"', "true or false"),
-    in_file("two precisions", BUILD + "training_arguments: {fp16: true, bf16: true}\n", "line 3", "keep one of the two"),
+    in_file("a word for a boolean", BUILD + "training_arguments: {bf16: maybe}\n", "line 3",
+            '"maybe"', "true or false"),
+    in_file("two precisions", BUILD + "training_arguments: {fp16: true, bf16: true}\n", "line 3",
+            "keep one of the two"),
     in_file("a batch that does not divide", BUILD + "training_arguments: {per_device_train_batch_size: 3}\n",
             "line 3", "3 does not divide the global batch 8", "Possible: 1, 2, 4, 8"),
     in_file("a batch that makes another", BUILD + "training_arguments: {per_device_train_batch_size: 4, "
@@ -137,16 +142,20 @@ TYPED = (
     typed("no such probe file", 2, "probe nothing.yaml", "nothing.yaml", "no such file", "perftune init"),
     typed("a folder for a probe file", 2, "probe .", "is a folder", "model.yaml"),
     typed("an unknown command", 2, "prob model.yaml", "invalid choice: 'prob'", "Did you mean probe?"),
-    typed("an unknown option", 2, "probe model.yaml --minute 3", "unrecognized arguments: --minute", "Did you mean --minutes?"),
+    typed("an unknown option", 2, "probe model.yaml --minute 3", "unrecognized arguments: --minute",
+          "Did you mean --minutes?"),
     typed("minutes of nothing", 2, "probe model.yaml --minutes 0", "--minutes", "above 0"),
     typed("trials of a word", 2, "probe model.yaml --trials many", "--trials", "a whole number from 1"),
     typed("a strategy that is none", 2, "probe model.yaml --strategy luck", "--strategy", "model", "random"),
     typed("the output is a file", 6, "probe model.yaml --out model.yaml", "model.yaml is a file", "--out"),
     typed("the output holds an answer of others", 6, "probe model.yaml --out .", "training_args.yaml", "--out",
           training_args__yaml="bf16: true\n"),
+    typed("the output cannot be written", 10, "probe model.yaml --quiet --out model.yaml/run", "model.yaml/run",
+          "cannot be written", "run the same command again"),
     typed("the output holds no study", 8, "probe model.yaml --out .", "study.json", "not a study", "--out",
           study__json="{}"),
-    typed("the output holds a study to come", 8, "probe model.yaml --out .", "study.json", "format 99", "update perftune",
+    typed("the output holds a study to come", 8, "probe model.yaml --out .", "study.json", "format 99",
+          "update perftune",
           study__json='{"format_version": 99}'),
     typed("a GPU that is none", 4, "plan model.yaml --gpu h1000", "'h1000'", "The nearest: h100", "perftune gpus"),
     typed("a GPU of several kinds", 4, "plan model.yaml --gpu a100", "a100 could be", "name one of them"),
@@ -156,7 +165,8 @@ TYPED = (
     typed("prices that are not there", 4, "plan model.yaml --gpu t4 --price p.yaml", "p.yaml", "cannot be read"),
     typed("a price of a word", 4, "plan model.yaml --gpu t4 --price p.yaml", "p.yaml", "t4", "positive number",
           p__yaml="t4: cheap\n"),
-    typed("a price of an unknown GPU", 4, "plan model.yaml --gpu t4 --price p.yaml", "p.yaml", "'t44'", "The nearest: t4",
+    typed("a price of an unknown GPU", 4, "plan model.yaml --gpu t4 --price p.yaml", "p.yaml", "'t44'",
+          "The nearest: t4",
           p__yaml="t44: 1\n"),
     typed("a catalogue that is none", 4, "gpus --catalogue g.yaml", "g.yaml", "gpus or sources", g__yaml="t4: {}\n"),
     typed("init where a file is", 6, "init model.yaml", "model.yaml is there already", "--force"),
@@ -177,7 +187,7 @@ IN_CODE = (
             "ValueError: no such column: txt"),
     in_code("a file that is not there", "open('data.csv')", "train.py, line 6", "data.csv"),
     in_code("a script that ends", "import sys; sys.exit(3)", "train.py, line 6", "SystemExit"),
-    in_code("no data", f"{MODEL}return Trainer(model=model, args=args)", "train_dataset", "Trainer(…, train_dataset"),
+    in_code("no data", f"{MODEL}return Trainer(model=model, args=args)", "requires a train_dataset"),
     in_code("empty data", f"{MODEL}return Trainer(model=model, args=args, train_dataset=[])", "train_dataset",
             "no samples"),
     in_code("arguments that are changed", f"args.per_device_train_batch_size = 2; {MODEL}"
@@ -186,13 +196,15 @@ IN_CODE = (
     in_code("evaluation without data", f"{MODEL}return Trainer(model=model, args=args, train_dataset=[1])",
             "eval_dataset", "eval_strategy", text=BUILD + "training_arguments: {eval_strategy: epoch}\n"),
     in_code("strategies that differ", "return None", "training_arguments", "save", "eval strategy",
-            text=BUILD + "training_arguments: {load_best_model_at_end: true, eval_strategy: steps, save_strategy: epoch}\n"),
+            text=BUILD + "training_arguments: {load_best_model_at_end: true, eval_strategy: steps, "
+            "save_strategy: epoch}\n"),
     in_code("an optimizer that is none", "return None", "training_arguments", "adam_torch",
             text=BUILD + "training_arguments: {optim: adam_torch}\n"),
 )  # fmt: skip
 
 IN_DATA = (
-    Mistake("a model that is nowhere", "model: no-one/no-model\ntask: causal-lm\ndata: synthetic\nglobal_batch_size: 8\n",
+    Mistake("a model that is nowhere",
+            "model: no-one/no-model\ntask: causal-lm\ndata: synthetic\nglobal_batch_size: 8\n",
             ("model: 'no-one/no-model'", "no network", "local folder"), 3),
     Mistake("data that are nowhere", WITHOUT_CODE + "data: no-one/no-data\n" + TOKENIZER,
             ("data.id", "'no-one/no-data'", "no network", "path:"), 3),
@@ -202,7 +214,7 @@ IN_DATA = (
             "They have: review, label", "text_column: review"),
     in_data("a named column that is missing", "{path: reviews.jsonl, label_column: stars}", REVIEWS,
             "data.label_column", "no column 'stars'", "They have: text, label"),
-    in_data("an empty file", "reviews.jsonl", "", "reviews.jsonl", "has 0 samples", "at least 2"),
+    in_data("an empty file", "reviews.jsonl", "", "reviews.jsonl", "has no samples", "at least 2"),
     in_data("one sample", "reviews.jsonl", '{"text": "good", "label": 1}\n', "has 1 sample", "at least 2"),
     in_data("a line that is no JSON", "reviews.jsonl", REVIEWS + "{\n", "reviews.jsonl, line 9", "no JSON"),
     in_data("one class", "reviews.jsonl", REVIEWS.replace("0", "1"), "data.label_column", "1 different value", "2 to"),
@@ -216,7 +228,8 @@ IN_DATA = (
             ("task: seq2seq does not go with a bert model", "sequence-classification"), 3),
     Mistake("heads that do not divide", SYNTHETIC.replace("num_attention_heads: 2", "num_attention_heads: 3"),
             ("16", "3", "config"), 3),
-    Mistake("a GPU that is not there", SYNTHETIC + "target: {device: cuda}\n", ("target.device is cuda", "device: cpu"), 4),
+    Mistake("a GPU that is not there", SYNTHETIC + "target: {device: cuda}\n",
+            ("target.device is cuda", "device: cpu"), 4),
     Mistake("more memory than there is", SYNTHETIC + "target: {memory: 900TiB, device: cpu}\n",
             ("target.memory is", "at most", "leave it out"), 4),
     Mistake("a knob of another device", SYNTHETIC + "target: {device: cpu}\nknobs: {precision: tf32}\n",

@@ -11,7 +11,9 @@ import pytest
 from perftune.cli import main
 from perftune.isolation.runner import ForkServerRunner
 from perftune.tuning import probe_study
-from tests.cli.mistakes import IN_CODE, IN_DATA, IN_FILE, TYPED, Mistake
+from perftune.tuning.study_file import save_study
+from tests.cli.mistakes import IN_CODE, IN_DATA, IN_FILE, SYNTHETIC, TYPED, Mistake
+from tests.studies import tuned_study
 
 TOKENIZER = Path(__file__).parents[2] / "probes" / "data" / "shakespeare_tokenizer"
 MOST_SENTENCES = 3
@@ -83,6 +85,15 @@ def test_what_is_seen_when_the_workload_is_built(
         yield shared
 
     monkeypatch.setattr("perftune.tuning.probe_study", functools.partial(probe_study, runner=running))
+    check(mistake, told(mistake, capsys))
+
+
+@pytest.mark.usefixtures("folder")
+def test_going_on_with_a_probe_that_was_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    save_study(tuned_study(), Path("run/study.json"))
+    said = ("run/study.json was measured with something else", "the probe (", "global_batch_size", "--out", "--force")
+    arguments = ("probe", "model.yaml", "--quiet", "--out", "run")
+    mistake = Mistake("changed", SYNTHETIC.replace("global_batch_size: 8", "global_batch_size: 16"), said, 5, arguments)
     check(mistake, told(mistake, capsys))
 
 
