@@ -2,12 +2,13 @@
 
 import os
 import sys
-from argparse import ArgumentError, ArgumentParser
+from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 
 from perftune import __version__
 from perftune.cli import gpus, init, plan, probe, schema
+from perftune.cli.parser import Parser, whole_sentences
 from perftune.errors import Interrupted, PerftuneError
 
 DEBUG = "PERFTUNE_DEBUG"
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    parser = ArgumentParser(
+    parser = Parser(
         prog="perftune",
         description="Find the fastest TrainingArguments that fit, by measuring your own Trainer on the device at hand.",
         allow_abbrev=False,
@@ -67,7 +68,7 @@ def _failed(message: str, exit_code: int) -> int:
         import traceback
 
         traceback.print_exc()
-    print(f"perftune: {message}", file=sys.stderr)
+    print(f"perftune: {whole_sentences(message)}", file=sys.stderr)
     return exit_code
 
 

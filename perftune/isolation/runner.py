@@ -13,7 +13,14 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from perftune.errors import IsolationError, NoRoomError, OutputExistsError, PerftuneError, WorkloadError
+from perftune.errors import (
+    DeviceError,
+    IsolationError,
+    NoRoomError,
+    OutputExistsError,
+    PerftuneError,
+    WorkloadError,
+)
 from perftune.files import write_atomically
 from perftune.isolation.classify import Facts, classify, was_killed
 from perftune.isolation.connection import Connection, ServerDiedError
@@ -33,6 +40,12 @@ MIN_STALL_SECONDS = 120.0
 ROUND_TRIP_SECONDS = 300.0
 ATTEMPTS = 2
 """A task is begun again if the server died under it; if it dies again, the task or the machine is to blame."""
+DEVICE_ERROR = f"{DeviceError.__module__}.{DeviceError.__qualname__}"
+ADVICE = {
+    "ModuleNotFoundError": " Install it in the environment that perftune runs in.",
+    "SystemExit": " The code ends the process; let build return a Trainer instead.",
+}
+"""What to do about an error of the user's code that does not say so itself."""
 CUDA_REFUSES_FORK = "re-initialize CUDA in forked subprocess"
 """What torch says when CUDA was initialised before the fork (torch/cuda/__init__.py)."""
 
@@ -199,6 +212,7 @@ class ForkServerRunner:
         Raises:
             WorkloadError: it cannot be built; says why and where the whole output is.
             NoRoomError: a disk is full.
+            DeviceError: the device that was asked for is not there.
         """
         directory = self._directory / "survey"
         inputs = {REQUEST: request.model_dump_json(indent=1)}
@@ -212,6 +226,8 @@ class ForkServerRunner:
         if told is not None and not self._spawns and CUDA_REFUSES_FORK in told.message:
             self._spawns = True
             return self.survey(request)
+        if told is not None and told.error_type == DEVICE_ERROR:
+            raise DeviceError(told.message)
         raise _no_answer("the workload cannot be built", facts, told, directory)
 
     def trace(self, request: TraceRequest, number: int) -> Trace:
@@ -299,9 +315,13 @@ def _no_answer(what: str, facts: Facts, told: Failure | None, directory: Path) -
 
 def _why(facts: Facts, told: Failure | None, directory: Path) -> str:
     """Why a task gave no answer: what it tells itself, or how it ended; and where all of it is."""
+    if told is not None and "perftune" in str(told.error_type):
+        return told.message
     if told is not None:
-        write_atomically(directory / "traceback.txt", told.traceback or "")
-        kind = f"{told.error_type}: " if "perftune" not in str(told.error_type) else ""
-        return f"{kind}{told.message} (all of it: {directory})"
+        path = directory / "traceback.txt"
+        write_atomically(path, told.traceback or "")
+        where = f"{told.where}: " if told.where else ""
+        said = f"{where}{told.error_type}: {told.message}".rstrip(".")
+        return f"{said}.{ADVICE.get(str(told.error_type), '')} The whole traceback is in {path}"
     failure = classify(facts).failure
     return f"{failure.message if failure else 'no answer'} (its output: {directory / LOG})"

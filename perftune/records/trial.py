@@ -241,6 +241,8 @@ class Failure(Record):
     message: str
     """One line for the user."""
     error_type: str | None = None
+    where: str | None = None
+    """The place in the user's own files, such as ``train.py, line 6``; None where none of them had a part in it."""
     traceback: str | None = None
     peak_bytes: int | None = None
     """What was in use when memory ran out, if known."""

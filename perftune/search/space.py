@@ -48,6 +48,9 @@ SLOW_HALF = 3.0
 """Half precision that multiplies so many times slower than fp32 is neither tried nor traced, as nothing that it saves
 elsewhere makes up for that; one that the CPU only emulates was seen to multiply 20 to 30 times slower."""
 
+OTHERS = "other than "
+"""How the survey names all values but the one that a knob is held at."""
+
 SAMPLINGS = ("random", "group_by_length")
 
 _CORE = (MICRO_BATCH, PRECISION, CHECKPOINTING, OPTIMIZER)
@@ -105,7 +108,9 @@ def _named(probe: ProbeSpec, survey: Survey, name: str) -> tuple[Setting, ...]:
     )
     if not values:
         named = ", ".join(str(value) for value in probe.knobs[name])
-        reasons = "; ".join(dict.fromkeys(refused.values())) or (
+        of_named = [refused[str(value)] for value in probe.knobs[name] if str(value) in refused]
+        of_all = [reason for value, reason in refused.items() if value == "*" or value.startswith(OTHERS)]
+        reasons = "; ".join(reason.rstrip(".") for reason in dict.fromkeys(of_named + of_all)) or (
             f"possible are {', '.join(str(value) for value in possible)}" if possible else "the value is unknown here"
         )
         raise ProbeFileError(

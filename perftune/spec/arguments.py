@@ -6,7 +6,7 @@ from typing import Any
 from perftune.records.candidate import MICRO_BATCH, NOT_ARGUMENTS, PRECISION
 from perftune.spec.argument_fields import RENAMED, WORDS, argument_fields, fits
 from perftune.spec.file_form import SPELLED_BOOLS, ProbeFile
-from perftune.spec.messages import KeyPath, did_you_mean, one_of, shown
+from perftune.spec.messages import NUMBER, KeyPath, did_you_mean, one_of, shown
 
 SECTION = "training_arguments"
 Finding = tuple[KeyPath, str]
@@ -97,7 +97,9 @@ def _wrong_type(name: str, value: Any) -> str | None:
     types = argument_fields().get(name, frozenset())
     if fits(value, types):
         return None
-    return f"{shown(value)} should be {one_of(sorted(WORDS[kind] for kind in types if kind in WORDS))}"
+    quoted = isinstance(value, str) and {"int", "float"} & types and NUMBER.fullmatch(value)
+    wanted = one_of(sorted(WORDS[kind] for kind in types if kind in WORDS))
+    return f"{shown(value)} should be {wanted}" + ("; write it without quotes" if quoted else "")
 
 
 def _refused(name: str, value: Any) -> str | None:

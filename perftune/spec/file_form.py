@@ -56,6 +56,8 @@ def _bytes(value: Any) -> Any:
         size = parse_bytes(value if isinstance(value, int) else str(value))
     except OverflowError:
         size = MAX_MEMORY_BYTES + 1
+    except ValueError as error:
+        raise ValueError("is not a size; write a number and a unit, such as 4GiB or 500MB") from error
     if size < MIN_MEMORY_BYTES:
         unit = f"; did you mean {str(value).strip()}GiB?" if str(value).strip().replace(".", "", 1).isdecimal() else ""
         raise ValueError(

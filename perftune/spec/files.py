@@ -13,6 +13,11 @@ from perftune.spec.messages import did_you_mean, one_of, shown
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?\Z", re.ASCII)
 
 
+OTHER_SUFFIXES = (".tsv", ".xlsx", ".xls", ".arrow", ".gz", ".zip", ".zst", ".pkl", ".npz", ".h5", ".xml", ".yaml")
+"""Files that nobody takes for the id of a data set, there or not."""
+FROM_THE_FILE = "Relative paths start from the folder of the probe file"
+
+
 class Unusable(ProbeFileError):
     """A name cannot be used; the text says why and what can."""
 
@@ -40,12 +45,12 @@ def _kind(path: Path) -> str | None:
 def _nothing_there(path: Path, suffixes: tuple[str, ...]) -> str:
     folder = path.parent
     if _kind(folder) != "folder":
-        return f"there is no folder {folder}"
+        return f"there is no folder {folder}. {FROM_THE_FILE}"
     try:
         names = [other.name for other in folder.iterdir() if other.suffix.lower() in suffixes]
     except OSError:
         names = []
-    return f"there is no file {path}.{did_you_mean(path.name, names)}"
+    return f"there is no file {path}.{did_you_mean(path.name, names) or f' {FROM_THE_FILE}'}"
 
 
 def build_function(build: str, folder: Path) -> tuple[str, str]:
@@ -112,7 +117,8 @@ def data_id(name: str, folder: Path) -> str:
     Raises:
         Unusable: it cannot be one.
     """
-    if _HUB_ID.match(name) and _kind(absolute(name, folder)) != "file":
+    is_file = _kind(absolute(name, folder)) == "file" or Path(name).suffix.lower() in OTHER_SUFFIXES
+    if _HUB_ID.match(name) and not is_file:
         return name
     raise Unusable(
         f"{shown(name)} is neither the id of a data set, such as imdb or nyu-mll/glue, nor a file that ends in "

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ from perftune.errors import ProbeFileError
 
 MAX_SHOWN = 60
 """Characters of a seen value."""
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+"""Text that would be a number without its quotes."""
 MAX_LISTED = 24
 """Possible numbers that are listed."""
 

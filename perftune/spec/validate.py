@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from perftune.spec.argument_fields import argument_fields
 from perftune.spec.arguments import SECTION, Finding, spelled_booleans
 from perftune.spec.file_form import SECTIONS, ProbeFile
-from perftune.spec.messages import SYNONYMS, KeyPath, did_you_mean, one_of, shown
+from perftune.spec.messages import NUMBER, SYNONYMS, KeyPath, did_you_mean, one_of, shown
 
 WANTED = {
     "int_type": "a whole number",
@@ -85,11 +85,12 @@ def _text(details: ErrorDetails, path: KeyPath) -> str:
     if kind == "extra_forbidden":
         return _unknown_key(path)
     if kind == "value_error":
-        return f"{shown(seen)}: {context['error']}"
+        said = str(context["error"])
+        return f"{shown(seen)} {said}" if said.startswith(("should", "is ")) else f"{shown(seen)}: {said}"
     if kind in BOUNDS:
         name, word = BOUNDS[kind]
         percent = " (a percentage is written with %)" if name in ("lt", "le") and 0 < context[name] <= 1 else ""
-        return f"{shown(seen)} should be {word} {context[name]}{percent}"
+        return f"{shown(seen)} should be {word} {_number(context[name])}{percent}"
     if kind in ("enum", "literal_error"):
         allowed = re.findall(r"'([^']*)'", str(context["expected"]))
         return f"{shown(seen)} is not allowed. Possible: {one_of(allowed)}.{did_you_mean(seen, allowed)}"
@@ -99,12 +100,16 @@ def _text(details: ErrorDetails, path: KeyPath) -> str:
     )
 
 
+def _number(bound: float) -> float:
+    return int(bound) if bound == int(bound) else bound
+
+
 def _hint(kind: str, seen: Any, path: KeyPath) -> str:
     if path == ("model",) and isinstance(seen, dict):
         return "; an inline configuration stands under `config:`, at the top level"
     if kind == "string_type" and isinstance(seen, int | float):
         return f"; write it in quotes if it is: '{seen}'"
-    if kind in ("int_type", "float_type") and isinstance(seen, str) and re.fullmatch(r"[-+.\deE]+", seen):
+    if kind in ("int_type", "float_type") and isinstance(seen, str) and NUMBER.fullmatch(seen):
         return "; write it without quotes"
     return ""
 
@@ -121,9 +126,9 @@ def _unknown_key(path: KeyPath) -> str:
     known = list(form.model_fields) if form else []
     homes = [".".join(other) or "the top level" for other, model in SECTIONS.items() if key in model.model_fields]
     if homes:
-        return f"unknown key here; it belongs under {one_of(homes)}. Allowed here: {one_of(known)}"
+        return f"unknown key here; it belongs under {one_of(homes)}"
     name = SYNONYMS.get(key, key)
     if name in argument_fields() and name not in known:
         renamed = "" if name == key else f" as {name}"
-        return f"unknown key here; it belongs under {SECTION}{renamed}. Allowed here: {one_of(known)}"
-    return f"unknown key.{did_you_mean(key, known)} Allowed: {one_of(known)}"
+        return f"unknown key here; it belongs under {SECTION}{renamed}"
+    return f"unknown key.{did_you_mean(key, known) or f' Allowed: {one_of(known)}'}"

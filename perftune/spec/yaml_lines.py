@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from perftune.spec.messages import KeyPath, Problem
+from perftune.spec.yaml_faults import syntax_fault
 
 MAX_CHARACTERS = 256 * 1024
 MAX_DEPTH = 32
@@ -96,18 +97,11 @@ def read_yaml(text: str) -> Document:
         line = text.count("\n", 0, error.position) + 1
         document.problems.append(Problem(line, (), f"the character U+{error.character:04X} is not allowed in YAML"))
     except yaml.MarkedYAMLError as error:
-        document.problems.append(_syntax(error))
+        line_at_fault, what = syntax_fault(error, text)
+        document.problems.append(Problem(line_at_fault, (), what))
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         document.problems.append(Problem(None, (), f"is not YAML: {error}"))
     return document
-
-
-def _syntax(error: yaml.MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    what = ", ".join(part for part in (error.context, error.problem) if part)
-    if "'\\t'" in what:
-        what += " (a tab; indent with spaces)"
-    return Problem(mark.line + 1 if mark else None, (), f"is not YAML: {what}")
 
 
 class _Walk:

@@ -14,6 +14,7 @@ from transformers import Trainer, TrainingArguments
 
 from perftune.devices import host, training_device
 from perftune.devices.cuda_allocator import own_setting
+from perftune.errors import DeviceError, WorkloadError
 from perftune.files import write_atomically
 from perftune.measuring.probed_trainer import events_left_out, reporting_callbacks
 from perftune.records.base import Setting
@@ -27,6 +28,7 @@ from perftune.records.candidate import (
 )
 from perftune.records.device import Device
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
+from perftune.records.trial import Failure, Outcome
 from perftune.surveying.accumulation import loss_ignores_accumulation
 from perftune.surveying.company import loss_depends_on_company
 from perftune.surveying.rates import flops_per_second
@@ -148,6 +150,8 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
     loaded = LoadedFiles(directory.parent, request.workload.model)
     with loaded, weightless() if request.weightless else nullcontext():
         trainer = build_trainer(request.workload, args)
+    if num_rows(trainer.train_dataset) == 0:
+        raise WorkloadError("the train_dataset of the Trainer has no samples; check what the code reads or filters out")
     device = _device(request)
     support = supported(trainer, request.device, request.knobs)
     base = base_settings(trainer, tuple(support.values))
@@ -207,7 +211,13 @@ def execute(directory: Path) -> None:
     """Survey the workload whose request lies in a folder."""
     request = SurveyRequest.model_validate_json((directory / "request.json").read_text(encoding="utf-8"))
     enter(request.workload)
-    device = training_device(request.device)
+    try:
+        device = training_device(request.device)
+    except DeviceError as error:
+        name = f"{DeviceError.__module__}.{DeviceError.__qualname__}"
+        failure = Failure(kind=Outcome.UNSUPPORTED, message=str(error), error_type=name)
+        write_atomically(directory / "result.json", SurveyResult(failure=failure).model_dump_json(indent=1))
+        return
     try:
         result = SurveyResult(survey=survey(request, directory))
     except BaseException as error:  # noqa: BLE001 (whatever the user's code raises is told to the parent)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from perftune.errors import OutputExistsError, StudyMismatchError
+from perftune.errors import OutputExistsError, StudyFileError, StudyMismatchError
 from perftune.records.probe import ProbeSpec
 from perftune.records.study import Study
 from perftune.records.survey import Survey
@@ -29,7 +29,10 @@ def stored_study(directory: Path) -> Study | None:
         StudyFileError: a file is there and is no study.
     """
     path = directory / STUDY
-    return load_study(path) if path.exists() else None
+    try:
+        return load_study(path) if path.exists() else None
+    except StudyFileError as error:
+        raise StudyFileError(f"{error}; or name another folder with --out") from error
 
 
 def move_aside(directory: Path) -> Path | None:

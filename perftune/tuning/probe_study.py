@@ -124,8 +124,8 @@ def probe_study(
             return _probe_study(opening, runner)
     except OSError as error:
         raise OutputWriteError(
-            f"{error.filename or directory}: cannot be written ({error.strerror or error}). Mend that and run the same "
-            "command: finished trials are kept"
+            f"{error.filename or directory}: cannot be written ({error.strerror or error}). Mend that and run the "
+            "same command again: finished trials are kept"
         ) from error
 
 

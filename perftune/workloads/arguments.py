@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,4 +53,15 @@ def training_arguments(arguments: dict[str, Any], directory: Path, device: str) 
     try:
         return TrainingArguments(**values)
     except (ValueError, TypeError, ImportError) as error:
-        raise WorkloadError(f"these training arguments are refused by transformers: {error}") from error
+        raise WorkloadError(f"training_arguments: transformers refuses these values: {_in_short(error)}") from error
+
+
+def _in_short(error: Exception) -> str:
+    """On one line, and of a long list of possible values the nearest."""
+    said = " ".join(str(error).split())
+    listed = re.match(r"(\S+) is not a valid (\w+), please select one of (\[.*\])", said)
+    if listed is None:
+        return said
+    known = re.findall(r"'([^']*)'", listed[3])
+    near = difflib.get_close_matches(listed[1], known, n=3) or known[:8]
+    return f"{listed[1]!r} is none of its {listed[2]}; did you mean {' or '.join(near)}?"

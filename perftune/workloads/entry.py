@@ -4,8 +4,10 @@ Child side.
 """
 
 import os
+import sysconfig
 import time
 import traceback
+from pathlib import Path
 
 from perftune.devices import TrainingDevice
 from perftune.devices.out_of_memory import causes, says
@@ -22,6 +24,13 @@ SILENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 """Environment that keeps reporting services quiet in a trial, also those that user code starts by itself."""
+
+
+INSTALLED = (
+    str(Path(__file__).parents[1]),
+    *{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")},
+)
+"""Folders of what is not the user's own."""
 
 
 class DivergedError(Exception):
@@ -77,6 +86,16 @@ def _was_worker_killed() -> bool:
     return False
 
 
+def place_in_users_code(error: BaseException) -> str | None:
+    """The last line of the user's own that was being run, as ``train.py, line 6``; None if there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith((*INSTALLED, "<"))]
+    if isinstance(error, SyntaxError) or not own:
+        return None  # a SyntaxError says itself where it is
+    path = Path(own[-1].filename)
+    return f"{path.name if path.parent == Path.cwd() else path}, line {own[-1].lineno}"
+
+
 def describe_failure(error: BaseException, device: TrainingDevice) -> Failure:
     """The outcome that an exception stands for."""
     kind, message = Outcome.CRASHED, first_line(error) or type(error).__name__
@@ -97,6 +116,7 @@ def describe_failure(error: BaseException, device: TrainingDevice) -> Failure:
         kind=kind,
         message=message,
         error_type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
+        where=place_in_users_code(error),
         traceback="".join(traceback.format_exception(error))[-20_000:],
         peak_bytes=device.peak_bytes(),
         step_seconds=error.step_seconds if isinstance(error, GaveUpError) else None,

@@ -1,6 +1,7 @@
 """A workload source to the Trainer that it builds: the user's function from the user's file, or a model and a task."""
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,12 @@ def _call_build(build: str, args: TrainingArguments) -> Any:
     function = getattr(load_module(Path(path)), name, None)
     if not callable(function):
         raise WorkloadError(f"build: {path} has no function {name}; it should be `def {name}(args) -> Trainer`")
+    try:
+        inspect.signature(function).bind(args)
+    except TypeError as error:
+        raise WorkloadError(
+            f"{build} cannot be called with the TrainingArguments and nothing else ({error}); write `def {name}(args)`"
+        ) from error
     return function(args)
 
 
@@ -80,13 +87,19 @@ def build_trainer(source: WorkloadSource, args: TrainingArguments, attn_implemen
             seed=args.seed,
         )
     if not isinstance(trainer, Trainer):
-        raise WorkloadError(
-            f"{source.build} returned {type(trainer).__name__}; it should return a transformers.Trainer"
-        )
+        raise WorkloadError(f"{source.build} returned {_no_trainer(trainer)}")
     check_arguments_reached(trainer, asked)
     if attn_implementation is not None and source.build is not None:
         unwrapped(trainer).set_attn_implementation(attn_implementation)
     return trainer
+
+
+def _no_trainer(built: Any) -> str:
+    if built is None:
+        return "None; is `return trainer` missing at its end? It should return a transformers.Trainer"
+    if isinstance(built, type):
+        return f"the class {built.__name__}; it should return an object, such as {built.__name__}(…)"
+    return f"{type(built).__name__}; it should return a transformers.Trainer"
 
 
 def check_arguments_reached(trainer: Trainer, asked: Mapping[str, Any]) -> None:

@@ -105,7 +105,7 @@ def test_help_loads_the_standard_library_and_little_of_perftune(tmp_path: Path, 
     done = subprocess.run([sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: perftune ")
-    verbs = {f"perftune.cli.{name}" for name in ("gpus", "init", "options", "plan", "probe", "schema")}
+    verbs = {f"perftune.cli.{name}" for name in ("gpus", "init", "options", "parser", "plan", "probe", "schema")}
     assert set(done.stderr.split()) == {"perftune", "perftune.cli", "perftune.errors", "perftune.units", *verbs}
 
 
@@ -191,7 +191,7 @@ def test_quiet_says_only_the_summary(
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (NoCandidateError("none completed"), 7, r"perftune: none completed\n"),
+        (NoCandidateError("none completed"), 7, r"perftune: none completed\.\n"),
         (KeyboardInterrupt(), 130, r"interrupted; what was measured is in runs/model-1; the same command goes on"),
         (ZeroDivisionError("two\nlines"), 1, r"ZeroDivisionError: two lines\. .*full traceback is in \S+\.log"),
     ],

@@ -82,7 +82,7 @@ def test_a_tokenizer_larger_than_the_vocabulary(tmp_path: Path) -> None:
 def test_a_column_that_is_not_there(tmp_path: Path, data: dict[str, str], wish: str) -> None:
     text = on_rows(tmp_path, [{"review": "good", "label": 1}, {"review": "bad", "label": 0}], data=data)
     assert text.startswith(f"data.text_column: the data have {wish}")
-    assert text.endswith("They have: review, label")
+    assert text.endswith("They have: review, label. Name the one that is meant, such as `text_column: review`")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_column_that_is_not_there(tmp_path: Path, data: dict[str, str], wish: 
     [
         ([0.5, 1.5], "a label is a text or a whole number"),
         ([None, 1], "sample 0 has None"),
-        (["a", "a", "a"], "1 different values (a)"),
+        (["a", "a", "a"], "1 different value (a)"),
         (["a", "b", "c"], "the label 'c' is in the evaluation data and not in the training data; known are a, b"),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_split_of_a_local_file(tmp_path: Path) -> None:
 
 
 def test_too_few_samples(tmp_path: Path) -> None:
-    assert "has 1 samples; at least 2" in on_rows(tmp_path, [{"text": "a", "label": 1}])
+    assert "has 1 sample; at least 2" in on_rows(tmp_path, [{"text": "a", "label": 1}])
 
 
 def test_both_id_and_path(tmp_path: Path) -> None:

@@ -128,15 +128,17 @@ def _load_split(data: RealData, split: str) -> Any:
 
 
 def _columns(data: RealData, task: Task, row: Row) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for key, defaults in DEFAULT_COLUMNS[task].items():
         named = getattr(data, key)
         wanted = (named,) if named is not None else defaults
         column = next((name for name in wanted if name in row), None)
         if column is None:
             wish = f"no column {named!r}" if named is not None else f"none of the columns {', '.join(defaults)}"
+            other = next((name for name in row if name not in found.values()), "…")
             raise WorkloadError(
-                f"data.{key}: the data have {wish}, which task {task.value} needs. They have: {', '.join(row)}"
+                f"data.{key}: the data have {wish}, which task {task.value} needs. They have: {', '.join(row)}. "
+                f"Name the one that is meant, such as `{key}: {other}`"
             )
         found[key] = column
     return found
@@ -164,7 +166,8 @@ def load_rows(data: RealData, task: Task) -> Rows:
         read_local(Path(data.path), data.num_samples) if data.path else _load_split(data, data.split)
     )
     if len(everything) < 2:
-        raise WorkloadError(f"data: {data.path or data.id} has {len(everything)} samples; at least 2 are needed")
+        number = "1 sample" if len(everything) == 1 else "no samples"
+        raise WorkloadError(f"data: {data.path or data.id} has {number}; at least 2 are needed")
     columns = _columns(data, task, everything[0])
     class_names = _class_names(everything, columns.get(LABEL))
     if data.eval_split is not None:

@@ -45,7 +45,8 @@ def find_labels(rows: Rows, task: Task) -> Labels:
     values = set(_values(rows, column, nested=task is Task.TOKEN_CLASSIFICATION))
     if not 2 <= len(values) <= MAX_CLASSES:
         raise WorkloadError(
-            f"data.label_column: column {column!r} has {len(values)} different values ({_some(values)}); "
+            f"data.label_column: column {column!r} has {len(values)} different value{'' if len(values) == 1 else 's'} "
+            f"({_some(values)}); "
             f"task {task.value} needs 2 to {MAX_CLASSES} classes"
         )
     ordered = sorted(values, key=lambda value: (isinstance(value, str), value))

@@ -172,7 +172,10 @@ def load_model(sources: Sources, config: PreTrainedConfig) -> PreTrainedModel:
         options["attn_implementation"] = sources.attn_implementation
     name = sources.workload.model
     if name is None:
-        model = auto.from_config(config, **options)
+        try:
+            model = auto.from_config(config, **options)
+        except (ValueError, TypeError) as error:
+            raise WorkloadError(f"config: transformers cannot build this {config.model_type} model: {error}") from error
     else:
         try:
             model = auto.from_pretrained(name, config=config, ignore_mismatched_sizes=True, **options)
