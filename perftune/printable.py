@@ -13,6 +13,13 @@ MAX_CHARACTERS = 2000
 """Of a message: an error may carry a whole data set in its words."""
 
 
+SPELLED = str.maketrans(
+    {"×": "x", "–": "-", "—": "-", "−": "-", "→": "->", "µ": "u", "±": "+-", "≥": ">=", "≤": "<=", "…": "...", "•": "*"}
+    | {"“": '"', "”": '"', "’": "'"}
+)
+"""How perftune's own signs are spelled where there is ASCII alone."""
+
+
 def printable(text: object) -> str:
     """On one line, without escape sequences and what else steers a terminal or turns the direction of reading."""
     return "".join(c if c.isprintable() else " " for c in ESCAPE_SEQUENCE.sub("", str(text)))

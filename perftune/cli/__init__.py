@@ -1,5 +1,6 @@
 """Arguments of the command line to an exit code: the one place where perftune prints an error and ends."""
 
+import contextlib
 import os
 import sys
 from argparse import ArgumentError
@@ -9,7 +10,9 @@ from pathlib import Path
 from perftune import __version__
 from perftune.cli import gpus, init, plan, probe, schema
 from perftune.cli.parser import Parser, whole_sentences
+from perftune.cli.streams import make_writable, unread
 from perftune.errors import Interrupted, PerftuneError
+from perftune.printable import printable_lines
 
 DEBUG = "PERFTUNE_DEBUG"
 
@@ -22,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, that of the PerftuneError, 2 for wrong options, 130 after Ctrl-C, 1 for what nobody foresaw.
     """
+    make_writable()
     try:
         _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
@@ -32,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed("interrupted", Interrupted.exit_code)
     except BrokenPipeError:
-        return _unread()
+        unread()
+        return 1
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
         return _unforeseen(error)
     return 0
@@ -67,15 +72,10 @@ def _failed(message: str, exit_code: int) -> int:
     if os.environ.get(DEBUG) == "1":
         import traceback
 
-        traceback.print_exc()
-    print(f"perftune: {whole_sentences(message)}", file=sys.stderr)
+        message = f"{message}\n{traceback.format_exc()}"
+    with contextlib.suppress(OSError):  # nobody is there to be told
+        print(printable_lines(f"perftune: {whole_sentences(message)}"), file=sys.stderr, flush=True)
     return exit_code
-
-
-def _unread() -> int:
-    """Whoever read the output, such as ``head``, has gone: the rest goes nowhere, and Python's last flush with it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
 
 
 def _unforeseen(error: Exception) -> int:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perftune.cli.options import AddVerb, verb_parser
+from perftune.printable import ascii_json, printable_lines
 from perftune.units import format_bytes
 
 if TYPE_CHECKING:
@@ -45,11 +46,11 @@ def gpus(names: list[str], catalogue: Path | None, as_json: bool) -> None:
     known = load_catalogue(catalogue)
     chosen = find_gpus(names or [ALL], known)
     if as_json:
-        print(json.dumps([gpu.model_dump(mode="json") for gpu in chosen], indent=2, ensure_ascii=False))
+        print(ascii_json(json.dumps([gpu.model_dump(mode="json") for gpu in chosen], indent=2)))
     elif names:
-        print("\n\n".join(_described(gpu) for gpu in chosen))
+        print(printable_lines("\n\n".join(_described(gpu) for gpu in chosen)))
     else:
-        print(_table(chosen))
+        print(printable_lines(_table(chosen)))
 
 
 def _table(chosen: "list[Gpu]") -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from perftune.cli.options import AddVerb, verb_parser
+from perftune.cli.streams import say
 from perftune.errors import OutputExistsError, PerftuneError
 
 
@@ -35,7 +36,7 @@ def init(path: Path, force: bool = False) -> None:
         raise PerftuneError(f"{path} cannot be written: {error.strerror}. Name another place.") from error
     if taken is not None:
         raise OutputExistsError(taken)
-    print(
+    say(
         f"Wrote {path}. It runs as it stands, on a tiny model and made-up data:\n\n    perftune probe {path}\n\n"
         "Then put your own model and data in, or your own code with `build: train.py:build`; the file says how."
     )

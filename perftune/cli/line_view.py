@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from perftune.cli.streams import say
 from perftune.cli.trial_text import trial_line
 from perftune.records.study import Study
 from perftune.records.trial import Heartbeat, Trial, TrialRequest
@@ -12,15 +13,14 @@ class LineView:
 
     def on_phase(self, phase: str, text: str) -> None:
         """Say what begins."""
-        print(f"{phase}: {text}", flush=True)
+        say(f"{phase}: {text}")
 
     def on_survey(self, study: Study) -> None:
         """Say what was found."""
         survey = study.survey
-        print(
+        say(
             f"{survey.model_class}, {survey.num_parameters:,} parameters, on {survey.device.name}; "
-            f"{len(study.trials)} trials known",
-            flush=True,
+            f"{len(study.trials)} trials known"
         )
 
     def on_trial_start(self, study: Study, request: TrialRequest) -> None:
@@ -34,7 +34,7 @@ class LineView:
 
     def on_trial_end(self, study: Study, trial: Trial) -> None:
         """Say how it ended."""
-        print(trial_line(study, trial), flush=True)
+        say(trial_line(study, trial))
 
     def on_done(self, study: Study) -> None:
         """The summary follows."""

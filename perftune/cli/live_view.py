@@ -53,7 +53,7 @@ class LiveView:
 
     def on_phase(self, phase: str, text: str) -> None:
         """A phase begins."""
-        self._phase = Text.assemble((phase, "bold"), "  ", one_line(text))
+        self._phase = Text.assemble((one_line(phase), "bold"), "  ", one_line(text))
 
     def on_survey(self, study: Study) -> None:
         """The workload is known."""

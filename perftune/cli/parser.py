@@ -4,6 +4,8 @@ import re
 from argparse import ArgumentParser
 from typing import NoReturn
 
+from perftune.printable import printable_lines
+
 ENDS = (".", "?", "!", "…", ":")
 
 
@@ -11,8 +13,9 @@ class Parser(ArgumentParser):
     """A parser whose errors say what to do."""
 
     def error(self, message: str) -> NoReturn:
-        """Print it and end."""
-        super().error(f"{whole_sentences(message)}{self._meant(message)} `{self.prog} --help` shows all that there is.")
+        """Print it, with nothing that would steer the terminal, and end."""
+        told = f"{whole_sentences(message)}{self._meant(message)} `{self.prog} --help` shows all that there is."
+        super().error(printable_lines(told))
 
     def _meant(self, message: str) -> str:
         """`` Did you mean …?`` for a misspelt command, choice or option."""

@@ -5,6 +5,7 @@ from argparse import ArgumentError
 from pathlib import Path
 
 from perftune.cli.options import AddVerb, verb_parser, whole_number
+from perftune.printable import ascii_json, printable
 
 PIPE_WIDTH = 140
 """Columns of the tables in a log or a pipe."""
@@ -81,7 +82,7 @@ def plan(
         cache=TraceCache.of_user(),
     )
     if as_json:
-        print(made.model_dump_json(indent=2))
+        print(ascii_json(made.model_dump_json(indent=2)))
     else:
         from perftune.cli.console import show
         from perftune.reports import plan_document, terminal
@@ -94,4 +95,4 @@ def _silent(_: str) -> None:
 
 
 def _say(words: str) -> None:
-    print(words, file=sys.stderr)
+    print(printable(words), file=sys.stderr)

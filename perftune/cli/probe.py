@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perftune.cli.options import AddVerb, number_of_minutes, verb_parser, whole_number
+from perftune.cli.streams import say
 from perftune.errors import Interrupted
+from perftune.printable import ascii_json
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -69,7 +71,7 @@ def probe(
     folder = run_folder(spec, strategy=strategy, out=out, force=force)
     silent = quiet or as_json
     if folder.resumed and not silent:
-        print(f"Going on with {folder.directory}, which was not finished. Begin anew with --force.", flush=True)
+        say(f"Going on with {folder.directory}, which was not finished. Begin anew with --force.")
     try:
         with _observer(silent) as observer:
             study = probe_study(
@@ -108,7 +110,7 @@ def _show(study: "Study", directory: Path, *, as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps(answer(study, directory), indent=2))
+        print(ascii_json(json.dumps(answer(study, directory), indent=2)))
         return
     from perftune.cli.console import show
     from perftune.reports import study_document, terminal

@@ -1,6 +1,7 @@
 """``perftune schema``: the JSON schema of a probe file, for editors."""
 
 from perftune.cli.options import AddVerb, verb_parser
+from perftune.printable import ascii_json
 
 
 def declare(add_verb: AddVerb) -> None:
@@ -16,4 +17,4 @@ def schema() -> None:
 
     from perftune.spec import json_schema
 
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    print(ascii_json(json.dumps(json_schema(), indent=2)))

@@ -2,15 +2,14 @@
 
 import textwrap
 
-from perftune.printable import printable
+from perftune.printable import SPELLED, printable
 
 WIDTH = 110
-_ASCII = str.maketrans({"×": "x", "–": "-", "—": "-", "→": "->", "µ": "u", "±": "+-", "≥": ">=", "≤": "<=", "…": "..."})
 
 
 def plain(text: str) -> str:
     """Printable ASCII on one line; what is neither is spelled as an escape, or a space for line ends and controls."""
-    return printable(text).translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+    return printable(text).translate(SPELLED).encode("ascii", "backslashreplace").decode("ascii")
 
 
 def comment(text: str) -> str:

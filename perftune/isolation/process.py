@@ -29,11 +29,11 @@ def run_entry(entry: str, directory: str) -> None:
     getattr(importlib.import_module(module), function)(Path(directory))
 
 
-def become_trial(directory: str) -> None:
-    """Set a fresh process apart: session and group of its own, no input, output to ``log.txt``."""
+def become_trial(directory: str, parent: int) -> None:
+    """Set a fresh process of this parent apart: session and group of its own, no input, output to ``log.txt``."""
     with contextlib.suppress(PermissionError):  # a spawned process leads its group already
         os.setsid()
-    die_with_parent()
+    die_with_parent(parent)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_ADJ, encoding="ascii")
     null = os.open(os.devnull, os.O_RDONLY)
@@ -63,10 +63,23 @@ def temporary_files() -> Iterator[None]:
             tempfile.tempdir = before
 
 
-def die_with_parent() -> None:
-    """Let the kernel kill this process when its parent ends (Linux; elsewhere nothing)."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Let the kernel kill this process when its parent ends, and end at once if it has already (Linux).
+
+    Args:
+        parent: its pid; None where another way tells whether it is still there.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
+
+
+def outlive_parent() -> None:
+    """Take `die_with_parent` back."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0)
 
 
 def kill_group_after_leader() -> None:

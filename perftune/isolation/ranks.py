@@ -47,12 +47,13 @@ def run_ranks(request: ForkRequest) -> int:
 
 
 def _fork_rank(request: ForkRequest, rank: int) -> int:
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
-        die_with_parent()
+        die_with_parent(parent)
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
         status = run_task(request.entry, request.directory)
     finally:

@@ -3,8 +3,8 @@
 Python's own forkserver is not used: it imports the caller's ``__main__`` again in every child, and it does not tell
 how a child ended. Lines in and out are described in `protocol`. The server has one thread, or it could not fork.
 
-``python -m perftune.isolation.server`` serves; with ``--once REQUEST`` (JSON) it runs one task in this fresh
-interpreter, which is the way out where forking is not possible.
+``python -m perftune.isolation.server`` serves; with ``--once REQUEST PARENT`` (JSON, a pid) it runs one task in this
+fresh interpreter, which is the way out where forking is not possible.
 """
 
 import contextlib
@@ -21,7 +21,9 @@ from perftune.isolation.deferred import FUNCTIONS, defer
 from perftune.isolation.process import (
     adopt_orphans,
     become_trial,
+    die_with_parent,
     kill_group_after_leader,
+    outlive_parent,
     run_task,
     temporary_files,
 )
@@ -75,6 +77,7 @@ class Server:
         return True
 
     def _fork(self, request: ForkRequest) -> None:
+        server = os.getpid()
         pid = os.fork()
         if pid == 0:
             status = 1
@@ -83,7 +86,7 @@ class Server:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for descriptor in (self._requests, self._answers, self._wake_read, self._wake_write):
                     os.close(descriptor)
-                status = trial_main(request)
+                status = trial_main(request, server)
             finally:
                 os._exit(status)
         self._running[pid] = request.id
@@ -114,9 +117,9 @@ class Server:
         os.write(self._answers, json.dumps(message).encode() + b"\n")
 
 
-def trial_main(request: ForkRequest) -> int:
-    """Run a task in this fresh process, or in one process for each rank below it; the exit status."""
-    become_trial(request.directory)
+def trial_main(request: ForkRequest, parent: int) -> int:
+    """Run a task in this fresh process of a parent, or in one process for each rank below it; the exit status."""
+    become_trial(request.directory, parent)
     sys.dont_write_bytecode = True  # or the user's folder would have a __pycache__ that was not there
     os.environ.update(request.environment)
     if request.num_processes > 1:
@@ -143,7 +146,11 @@ def _num_threads() -> int:
 def _serve(preload: list[str]) -> None:
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # what an import prints must not be taken for an answer
+    die_with_parent()  # nobody reads the pipe while modules are imported; from then on its end tells
+    if readable([requests], 0):  # the runner asks for nothing yet, so it has gone
+        return
     _load(preload)
+    outlive_parent()
     with temporary_files():
         Server(requests, answers).serve()
 
@@ -163,11 +170,11 @@ def _load(modules: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Serve, with the modules to load first as arguments; or run one task (``--once REQUEST``)."""
+    """Serve, with the modules to load first as arguments; or run one task (``--once REQUEST PARENT``)."""
     if arguments[:1] == ["--once"]:
         kill_group_after_leader()
         with temporary_files():
-            status = trial_main(ForkRequest(**json.loads(arguments[1])))
+            status = trial_main(ForkRequest(**json.loads(arguments[1])), int(arguments[2]))
         os._exit(status)
     else:
         _serve(arguments)

@@ -1,5 +1,7 @@
 """A probe and a folder to a finished study with its files: opened or gone on with, run phase by phase, written."""
 
+import errno
+import resource
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -12,7 +14,13 @@ from threadpoolctl import threadpool_limits
 
 from perftune.decisions import Answer
 from perftune.emit import training_args_json, training_args_yaml
-from perftune.errors import OutputWriteError, ProbeFileError, WorkloadError
+from perftune.errors import (
+    IsolationError,
+    OutputWriteError,
+    PerftuneError,
+    ProbeFileError,
+    WorkloadError,
+)
 from perftune.files import remove_unfinished, write_atomically
 from perftune.isolation.runner import TrialRunner
 from perftune.planning.trace_cache import TraceCache
@@ -111,6 +119,7 @@ def probe_study(
             refuses the written arguments.
         NoCandidateError: nothing completed, or the user's own do not run and nothing else passed.
         OutputWriteError: the folder cannot be written.
+        IsolationError: the process that trials are forked from cannot start, or too many files are open.
         KeyboardInterrupt: the user stopped it; what was measured is written.
     """
     if strategy not in list(STRATEGIES):
@@ -122,11 +131,20 @@ def probe_study(
         # step of a factorisation were seen to take fifty times as long as one.
         with threadpool_limits(limits=1, user_api="blas"):
             return _probe_study(opening, runner)
+    except BrokenPipeError:
+        raise  # of an observer, whose reader has gone; nothing here writes into a pipe without looking
     except OSError as error:
-        raise OutputWriteError(
-            f"{error.filename or directory}: cannot be written ({error.strerror or error}). Mend that and run the "
-            "same command again: finished trials are kept"
-        ) from error
+        raise _cannot_go_on(error, directory) from error
+
+
+def _cannot_go_on(error: OSError, directory: Path) -> PerftuneError:
+    """What the operating system refused."""
+    then = "run the same command: finished trials are kept"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return IsolationError(f"too many files are open: {most} are allowed. Raise that with `ulimit -n`, and {then}")
+    said = f"{error.filename or directory}: cannot be written ({error.strerror or error})"
+    return OutputWriteError(f"{said}. Mend that and {then}")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ class Spawned:
     """A fresh interpreter."""
 
     def __init__(self, request: ForkRequest) -> None:
-        command = [sys.executable, "-m", "perftune.isolation.server", "--once", json.dumps(request._asdict())]
+        once = ["--once", json.dumps(request._asdict()), str(os.getpid())]
+        command = [sys.executable, "-m", "perftune.isolation.server", *once]
         environment = {**server_environment(os.environ), **request.environment}
         with (Path(request.directory) / LOG).open("ab") as log:
             self._process = subprocess.Popen(
