@@ -22,15 +22,8 @@ MUST_REACH = (
     "auto_find_batch_size",
     "bf16",
     "fp16",
-    "tf32",
-    "gradient_checkpointing",
     "optim",
-    "torch_compile",
-    "use_liger_kernel",
     "dataloader_num_workers",
-    "dataloader_pin_memory",
-    "torch_empty_cache_steps",
-    "train_sampling_strategy",
 )
 """Arguments that a build function must hand on to its Trainer, or the trial would measure something else."""
 
