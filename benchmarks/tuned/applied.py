@@ -89,14 +89,14 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     """Markdown: a row a probe."""
     lines = [
         "| probe | answer | samples of a step | plain / trial (in turns), / claim | peak / claim | peak / limit |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|",
     ]
     for one in results:
         ratio, low, high = one["plain_over_trial"]
         sizes = ", ".join(map(str, one["samples_of_steps"]))
         lines.append(
             f"| {one['probe']} | {one['decision'].replace('_', ' ')} | {sizes} of {one['global_batch']} | {ratio:.2f} "
-            f"({low:.2f} – {high:.2f}) | {one['plain_over_claim']:.2f} | {one['peak_over_claim']:.2f} | "
+            f"({low:.2f} – {high:.2f}), {one['plain_over_claim']:.2f} | {one['peak_over_claim']:.2f} | "
             f"{one['peak_over_limit']:.2f} |"
         )
     good = sum(abs(one["plain_over_trial"][0] - 1) <= WITHIN for one in results)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.noise import minutes, studies
+from benchmarks.tuned import applied
 
 
 def result(busy: list[float], decision: str = "tuned", to_be_had: float = 1.5) -> dict[str, Any]:
@@ -69,3 +70,19 @@ def test_the_table_of_minutes_says_what_was_used_and_which_failed() -> None:
 def test_a_case_has_the_name_of_its_folder() -> None:
     assert minutes.name_of(Path("cases/two_towers/model.yaml")) == "two_towers"
     assert minutes.name_of(Path("probes/code_lm.yaml")) == "code_lm"
+
+
+def test_the_table_of_recommended_files_says_what_a_plain_script_found() -> None:
+    one = {
+        "probe": "p",
+        "decision": "keep_yours",
+        "samples_of_steps": [32],
+        "global_batch": 32,
+        "plain_over_trial": [0.97, 0.95, 0.99],
+        "plain_over_claim": 1.01,
+        "peak_over_claim": 0.98,
+        "peak_over_limit": 0.4,
+    }
+    said = applied.table([one, {**one, "plain_over_trial": [0.94, 0.9, 0.98]}])
+    assert "| p | keep yours | 32 of 32 | 0.97 (0.95 – 0.99), 1.01 | 0.98 | 0.40 |" in said
+    assert "Throughput within 5% of a trial's: 1 of 2." in said

@@ -21,10 +21,28 @@ NUM_STEPS = 2
 MICRO_BATCH = 16
 
 
+def files(folder: Path) -> dict[str, int]:
+    """Every file below a folder, with the time at which it was last written."""
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServerRunner]:
-    with ForkServerRunner(tmp_path_factory.mktemp("probes")) as running:
-        yield running
+    """Trials; when all have run, nothing outside their folders is other than before."""
+    home, temporary = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("temporary")
+    before = files(FOLDER)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("HOME", str(home))
+        patched.setenv("TMPDIR", str(temporary))
+        patched.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        patched.setattr("tempfile.tempdir", None)
+        with ForkServerRunner(tmp_path_factory.mktemp("probes")) as running:
+            yield running
+    assert files(FOLDER) == before
+    assert not files(home)
+    assert {path.name.partition("_")[0] for path in temporary.iterdir()} <= {"torchinductor"}, (
+        "what importing torch makes"
+    )
 
 
 def imported_modules(path: Path) -> set[str]:
