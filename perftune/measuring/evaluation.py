@@ -3,26 +3,68 @@
 Child side.
 """
 
+import math
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
+from torch.utils.data import Dataset
 from transformers import Trainer
 
 from perftune.records.trial import Evaluation
+from perftune.workloads.worst_batch import num_rows
 
 MAX_SAMPLES = 2000
 NUM_ROUNDS = 3
 """In which every batch size has a turn; the order turns by one in each."""
 
 
-def evaluate(trainer: Trainer, num_samples: int = MAX_SAMPLES) -> Evaluation:
+def evaluate(trainer: Trainer, seconds: float) -> Evaluation:
+    """Evaluate as many of the first samples as take no longer than this, with the user's own batch size.
+
+    One batch is evaluated first, which says how many fit. Where it takes all of the time, as generating may, it is
+    what was evaluated.
+
+    Args:
+        trainer: after training.
+        seconds: for all of it, about.
+    """
+    size = trainer.args.per_device_eval_batch_size
+    once = _evaluate_first(trainer, size)
+    most = int(min(MAX_SAMPLES, size * (seconds - once.seconds) / once.seconds))
+    return _evaluate_first(trainer, most) if once.num_samples == size < most else once
+
+
+@contextmanager
+def no_longer_than(seconds: float) -> Iterator[None]:
+    """End what the user's code does where it is, however it is written.
+
+    Raises:
+        TimeoutError: the time is over.
+    """
+
+    def over(*_: object) -> None:
+        raise TimeoutError(f"it took longer than the {seconds:.0f} s that a trial gives to it")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _evaluate_first(trainer: Trainer, num_samples: int) -> Evaluation:
     """Evaluate the first samples with the batch size that the arguments have; seconds of wall time."""
-    part = _first(trainer, num_samples)
+    part, num_samples = _first(trainer, num_samples)
     begun = time.perf_counter()
     trainer.evaluate(eval_dataset=part)
     return Evaluation(
-        num_samples=len(part),
+        num_samples=num_samples,
         seconds=time.perf_counter() - begun,
         per_device_eval_batch_size=trainer.args.per_device_eval_batch_size,
     )
@@ -48,8 +90,8 @@ def evaluate_in_turns(
         is_out_of_memory: whether an exception says so.
     """
     _with_size(trainer, sizes[0])
-    evaluate(trainer, sizes[0])  # what is compiled or read for the first time is in no figure
-    once = evaluate(trainer, sizes[0])
+    _evaluate_first(trainer, sizes[0])  # what is compiled or read for the first time is in no figure
+    once = _evaluate_first(trainer, sizes[0])
     each = seconds / NUM_ROUNDS / len(sizes)
     most = int(each * once.num_samples / once.seconds)
     left = [size for size in sizes if size <= most] or [sizes[0]]
@@ -78,7 +120,7 @@ def _evaluate_one(
     _with_size(trainer, size)
     peak_bytes()
     try:
-        one = evaluate(trainer, num_samples)
+        one = _evaluate_first(trainer, num_samples)
     except Exception as error:
         if not is_out_of_memory(error) or size == left[0]:
             raise
@@ -91,15 +133,28 @@ def _with_size(trainer: Trainer, size: int) -> None:
     trainer.args.per_device_eval_batch_size = size
 
 
-def _first(trainer: Trainer, num_samples: int) -> Any:
+def _first(trainer: Trainer, num_samples: int) -> tuple[Any, int]:
+    """The first samples of the evaluation data, of each set alike where there are several; and how many that are."""
     dataset: Any = trainer.eval_dataset
-    if isinstance(dataset, dict):
-        dataset = next(iter(dataset.values()))
-    num_samples = min(num_samples, len(dataset))
-    return dataset.select(range(num_samples)) if hasattr(dataset, "select") else _First(dataset, num_samples)
+    if not isinstance(dataset, dict):
+        return _part(dataset, num_samples)
+    of_each = math.ceil(num_samples / len(dataset))
+    parts = {name: _part(one, of_each) for name, one in dataset.items()}
+    return {name: part for name, (part, _) in parts.items()}, sum(number for _, number in parts.values())
 
 
-class _First:
+def _part(dataset: Any, num_samples: int) -> tuple[Any, int]:
+    length = num_rows(dataset)
+    if length is None:
+        rows = list(islice(iter(dataset), num_samples))
+        return _First(rows, len(rows)), len(rows)
+    num_samples = min(num_samples, length)
+    if hasattr(dataset, "select"):
+        return dataset.select(range(num_samples)), num_samples
+    return _First(dataset, num_samples), num_samples
+
+
+class _First(Dataset):  # type: ignore[type-arg]  # torch's stub wants the type of a row
     """The first samples of a map-style data set."""
 
     def __init__(self, dataset: Any, num_samples: int) -> None:

@@ -1,8 +1,9 @@
 """A trial request to a measurement: build, measured steps, worst batch, evaluation, one checkpoint. Child side."""
 
+import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,19 @@ from perftune.errors import ArgumentsChangedError, WorkloadError
 from perftune.measuring.checkpoint import no_room
 from perftune.measuring.collective import SumOverProcesses, alone, own_rank, sum_over_processes
 from perftune.measuring.dropout import without_dropout
-from perftune.measuring.evaluation import evaluate, evaluate_in_turns
+from perftune.measuring.evaluation import evaluate, evaluate_in_turns, no_longer_than
 from perftune.measuring.gradients import keep_first_gradient
 from perftune.measuring.heartbeat import HeartbeatFile
 from perftune.measuring.meter import StepMeter
 from perftune.measuring.probed_trainer import watch
+from perftune.measuring.row_contents import contents_digest
 from perftune.measuring.session import MOST_SKIPPED, WORST_TRIES, Session
 from perftune.measuring.turns import Turns
 from perftune.records.trial import Evaluation, Measurement, MemoryPeak, TrialRequest
 from perftune.statistics import num_warmup_steps
 from perftune.workloads.arguments import training_arguments
 from perftune.workloads.entry import is_killed_worker, said
-from perftune.workloads.loading import build_trainer
+from perftune.workloads.loading import MUST_REACH, build_trainer
 from perftune.workloads.set_by_code import asked_for, refuse_what_did_not_reach
 from perftune.workloads.worst_batch import WorstBatch, collate_worst, num_rows, train_source
 
@@ -34,6 +36,9 @@ NUM_WORST_STEPS = 1
 """The optimizer has its state from the measured steps, so memory is at its peak at once."""
 SLACK_STEPS = MOST_SKIPPED + WORST_TRIES
 """What a gradient scaler may make of it."""
+
+LONGEST_EVALUATION, GRACE_SECONDS = 2.0, 5.0
+"""An evaluation that takes so many times as long as it may, and so much more, is ended: one batch may take for ever."""
 
 
 class Phases:
@@ -146,11 +151,28 @@ def _train(trainer: Trainer, request: TrialRequest, session: Session) -> None:
     args = trainer.args
     global_batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * request.num_processes
     lengthen(trainer, most_steps(request), global_batch)
-    with session.meter.observe_backward():
+    asked = {name: getattr(args, name) for name in MUST_REACH}
+    # a hook on the model would make torch.compile begin anew once it is gone
+    with session.meter.observe_backward(None if args.torch_compile else trainer.model):
         trainer.train()
+    _refuse_changed_arguments(trainer, asked)
     if not session.meter.step_seconds:
         raise WorkloadError("training ended before one optimizer step was measured (a callback stopped it, or no data)")
     _refuse_another_batch(trainer, session.meter, global_batch)
+
+
+def _refuse_changed_arguments(trainer: Trainer, asked: Mapping[str, Any]) -> None:
+    """A callback that changes them while it trains makes another training of it."""
+    changed = [
+        f"{name} was {value!r} and became {getattr(trainer.args, name)!r}"
+        for name, value in asked.items()
+        if getattr(trainer.args, name) != value
+    ]
+    if changed:
+        raise ArgumentsChangedError(
+            f"arguments were changed while it trained, by a callback or by the Trainer: {'; '.join(changed)}. What "
+            "they are has to be said before: leave such callbacks out for the probe, or probe each stage by itself"
+        )
 
 
 def _refuse_another_batch(trainer: Any, meter: StepMeter, global_batch: int) -> None:
@@ -168,6 +190,12 @@ def _refuse_another_batch(trainer: Any, meter: StepMeter, global_batch: int) -> 
         f"{type(trainer).__mro__[2].__name__} does not follow per_device_train_batch_size={size}. Let it, or hold the "
         "micro-batch at what it gives with `knobs: {per_device_train_batch_size: [...]}` in the probe file"
     )
+
+
+def _learning_rates(trainer: Any, meter: StepMeter) -> tuple[float, ...]:
+    """Those that the schedule began with, and those of the first step, which a callback may have set."""
+    begun = [group.get("initial_lr") for group in getattr(trainer.optimizer, "param_groups", [])]
+    return tuple(sorted({float(rate) for rate in (*begun, *meter.first_rates) if rate is not None}))
 
 
 def _num_trainable(trainer: Any) -> int:
@@ -209,11 +237,13 @@ def _evaluate(
 ) -> tuple[Evaluation | None, tuple[Evaluation, ...], str | None]:
     """One evaluation, or those of several batch sizes; and what the user's code raised."""
     phases.begin("evaluate")
+    sizes, seconds = request.eval_batch_sizes, request.evaluation_seconds
+    is_alone = request.num_processes == 1  # else others would wait for the one that ended
     try:
-        if not request.eval_batch_sizes:
-            return evaluate(trainer), (), None
-        sizes, seconds = request.eval_batch_sizes, request.evaluation_seconds
-        return None, evaluate_in_turns(trainer, sizes, seconds, phases.cut, device.is_out_of_memory), None
+        with no_longer_than(LONGEST_EVALUATION * seconds + GRACE_SECONDS) if is_alone else nullcontext():
+            if not sizes:
+                return evaluate(trainer, seconds if is_alone else math.inf), (), None
+            return None, evaluate_in_turns(trainer, sizes, seconds, phases.cut, device.is_out_of_memory), None
     except Exception as error:  # (the user's evaluation is not what is tuned)
         if device.is_out_of_memory(error) or is_killed_worker(error):
             raise
@@ -266,6 +296,7 @@ def measure(
     session = _session(trainer, request, meter, turns, total, phases)
     _train(trainer, request, session)
     telemetry = device.telemetry()
+    row_contents = contents_digest(trainer)
     has_evaluation = request.evaluate and trainer.eval_dataset is not None
     evaluation, evaluations, evaluation_error = (
         _evaluate(trainer, request, device, phases) if has_evaluation else (None, (), None)
@@ -286,6 +317,12 @@ def measure(
         num_trainable_parameters=_num_trainable(trainer),
         telemetry=telemetry,
         first_gradient=first_gradient.sketch,
+        first_rows=session.first_rows,
+        row_contents=row_contents,
+        num_steps_inside=meter.num_steps_inside,
+        knows_samples=meter.knows_samples,
+        token_share=meter.token_share,
+        learning_rates=_learning_rates(trainer, meter),
         stopped_because=session.stopped_because or "training_ended",
         slices=tuple(turns.slices) if turns is not None else (),
         stretches=session.stretches,

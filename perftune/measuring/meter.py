@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from perftune.measuring.collective import SumOverProcesses, alone
 from perftune.records.trial import Steps
-from perftune.workloads.batch_size import BatchSize, batch_size
+from perftune.workloads.batch_size import BatchSize, batch_size, tensors
 
 
 class StepClock(Protocol):
@@ -40,7 +42,14 @@ class StepMeter:
         self._rows: list[dict[str, float | int | None]] = []
         self._depth = 0
         self.knows_samples = False
-        """Whether the samples of the last step were counted where they were drawn."""
+        """Whether the samples of the last step were counted where they were drawn, or where the Trainer made them."""
+        self.token_share: float | None = None
+        """Tokens that the model was given in the first step, over those that the loader gave; None without tokens."""
+        self.first_rates: tuple[Any, ...] = ()
+        """Learning rates of the optimizer's groups in its first step."""
+        self._given: list[BatchSize] = []
+        self._model_hook: RemovableHandle | None = None
+        self._num_steps_inside: list[int] = []
         self.begin_step()
 
     def begin_step(self) -> None:
@@ -52,6 +61,8 @@ class StepMeter:
         self._backward: list[tuple[Any, Any]] = []
         self._losses: list[torch.Tensor] = []
         self._opened: Any = None
+        self._made: list[BatchSize] | None = None
+        self._inside = 0
 
     def data_ready(self, batches: Sequence[Any], num_drawn: Sequence[int | None] = ()) -> None:
         """All micro-batches of the step are here.
@@ -65,10 +76,40 @@ class StepMeter:
         drawn = [*num_drawn, *[None] * (len(sizes) - len(num_drawn))]
         self._batches = [s if n is None else s._replace(num_samples=n) for s, n in zip(sizes, drawn, strict=True)]
         self.knows_samples = all(number is not None for number in drawn)
+        if batches and all(next(tensors(batch), None) is None for batch in batches):
+            self._made = []
+
+    def loss_begins(self, inputs: Any) -> None:
+        """A loss is computed of these inputs, which the Trainer has made itself where the loader gave no tensors."""
+        if self._opened is not None and self._made is not None:
+            self._made.append(batch_size(inputs))
 
     def micro_step_begins(self) -> None:
         """Forward begins."""
         self._opened = self._clock.mark()
+
+    def _optimizer_steps(self, optimizer: Any, *_: Any) -> None:
+        if self._opened is not None:
+            self._inside += 1
+        elif not self._rows:
+            self.first_rates = tuple(group["lr"] for group in optimizer.param_groups if group.get("lr") is not None)
+
+    def _model_called(self, _: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        if self._opened is not None:
+            self._given.append(batch_size((args, kwargs)))
+
+    def _end_first_step(self, num_tokens: float) -> None:
+        """The model is not watched any longer."""
+        seen = sum(size.num_tokens for size in self._given)
+        self.token_share = seen / num_tokens if num_tokens else None
+        self._given = []
+        if self._model_hook is not None:
+            self._model_hook.remove()
+
+    @property
+    def num_steps_inside(self) -> int:
+        """Steps that optimizers made within micro-batches, in the first optimizer step of the Trainer."""
+        return self._num_steps_inside[0] if self._num_steps_inside else 0
 
     def micro_step_ends(self, loss: Any) -> None:
         """Backward is done; the loss is kept on its device."""
@@ -83,8 +124,12 @@ class StepMeter:
         return time.perf_counter() - self._start, len(self._losses), len(self._batches)
 
     @contextmanager
-    def observe_backward(self) -> Iterator[None]:
-        """See every backward, whoever calls it: ``Tensor.backward`` looks the name up in ``torch.autograd``."""
+    def observe_backward(self, model: torch.nn.Module | None = None) -> Iterator[None]:
+        """See every backward, whoever calls it: ``Tensor.backward`` looks the name up in ``torch.autograd``.
+
+        And every step of an optimizer, as one of the user's own may make it in each micro-batch; and what the model is
+        given in the first step, as the user's code may have made less of it.
+        """
         original = torch.autograd.backward
 
         def observed(*args: Any, **kwargs: Any) -> None:
@@ -101,10 +146,16 @@ class StepMeter:
                 self._backward.append((start, self._opened))
 
         torch.autograd.backward = observed
+        hooks = [register_optimizer_step_pre_hook(self._optimizer_steps)]
+        if model is not None:
+            self._model_hook = model.register_forward_pre_hook(self._model_called, with_kwargs=True)
+            hooks.append(self._model_hook)
         try:
             yield
         finally:
             torch.autograd.backward = original
+            for hook in hooks:
+                hook.remove()
 
     def end_step(self, grad_norm: Any) -> float:
         """The gradients are zeroed: close the step; its loss, summed over micro-batches as the Trainer logs it."""
@@ -112,7 +163,12 @@ class StepMeter:
         self._clock.synchronize()
         step_seconds = time.perf_counter() - self._start
         last = self._forward[-1][1] if self._forward else end  # what follows backward in a micro-step is forward's
+        if self._made:
+            self._batches, self.knows_samples = self._made, True
+        self._num_steps_inside.append(self._inside)
         loss, num_samples, num_tokens, num_padded_tokens = self._totals()
+        if not self._rows:
+            self._end_first_step(sum(batch.num_tokens for batch in self._batches))
         self._rows.append(
             {
                 "step_seconds": step_seconds,

@@ -35,7 +35,9 @@ class ProbeMixin:
             return batches, self._get_num_items_in_batch(batches, device)  # type: ignore[attr-defined]  # Trainer's
         session.meter.begin_step()
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
-        session.meter.data_ready(batches, [self.perftune_drawn.take() for _ in batches])
+        drawn = [self.perftune_drawn.take() for _ in batches]
+        session.rows_drawn(drawn)
+        session.meter.data_ready(batches, [None if rows is None else len(rows) for rows in drawn])
         return batches, num_items
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
@@ -45,6 +47,11 @@ class ProbeMixin:
         loss = super().training_step(*args, **kwargs)  # type: ignore[misc]  # the user's class is next
         session.meter.micro_step_ends(loss)
         return loss
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Look at what the loss is computed of."""
+        self.perftune_session.meter.loss_begins(inputs)
+        return super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]  # the user's class is next
 
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
         grad_norm = super()._get_grad_norm(*args, **kwargs)  # type: ignore[misc]  # the user's class is next

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
+from perftune.workloads.batch_size import MADE_FROM_LABELS
+
 IGNORED = -100
 """The label that torch's losses leave out; collators pad labels with it."""
 MASK = "attention_mask"
-MADE_FROM_LABELS = "decoder_"
-"""Collators of sequence-to-sequence models make these inputs from the labels, padded in a way of their own."""
 
 
 def samples_digest(batch: Any) -> int | None:

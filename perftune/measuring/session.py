@@ -1,8 +1,9 @@
 """What one trial asks of the Trainer while it trains: measured steps until enough is seen, then the worst batch."""
 
+import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import mean, median
 from typing import Any
 
@@ -63,6 +64,9 @@ class Session:
         self.num_skipped = 0
         """Steps from the first on in which the gradient scaler left the optimizer out."""
         self._num_worst_tries = 0
+        self.first_rows: str | None = None
+        """A digest of the rows that the first optimizer step drew, in whatever order; None where that is not known."""
+        self._rows_are_known: bool | None = None
         self._request, self._on_step, self._on_worst_batch = request, on_step, on_worst_batch
         self._worst_batch, self._turns, self._total, self._clock = worst_batch, turns, total, clock
         self._stretches = Stretches(DisturbanceCounters(device=request.device)) if turns is None else None
@@ -77,6 +81,14 @@ class Session:
         """Of every step so far, less what disturbed it; in a heat as they are."""
         seconds = self.meter.step_seconds
         return seconds if self._stretches is None else self._stretches.undisturbed(seconds)
+
+    def rows_drawn(self, drawn: Sequence[tuple[Any, ...] | None]) -> None:
+        """The data loader has given the micro-batches of a step, of these rows."""
+        if self._rows_are_known is None:
+            self._rows_are_known = bool(drawn) and None not in drawn and self._request.num_processes == 1
+            if self._rows_are_known:
+                names = sorted({repr(row) for rows in drawn for row in rows or ()})
+                self.first_rows = hashlib.blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
 
     def worst_batches(self, num_batches: int) -> list[Any]:
         """One optimizer step of nothing but the heaviest micro-batch."""

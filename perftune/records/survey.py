@@ -57,7 +57,7 @@ class Survey(Record):
     """The part of it that computes; the rest waits, for a disk or a network."""
     has_eval_dataset: bool
     num_eval_samples: int | None = None
-    """None without an evaluation set, of several, and of one without length."""
+    """Of all sets; None without any, and where one has no length."""
     arguments: dict[str, Any]
     """Every TrainingArguments field as the user's own run has it (JSON-able)."""
     arguments_class: str = "transformers.training_args.TrainingArguments"

@@ -225,6 +225,18 @@ class Measurement(Record):
     """Of the GPU, right after the last step."""
     first_gradient: GradientSketch | None = None
     """Of the first optimizer step, before clipping."""
+    first_rows: str | None = None
+    """A digest of the rows of the data that the first optimizer step drew, in whatever order they were drawn …"""
+    row_contents: str | None = None
+    """… and one of what a few rows hold before they are collated; None where either cannot be known."""
+    knows_samples: bool = False
+    """Whether samples were counted where they were drawn; else they are what the first dimension of the batch says."""
+    token_share: float | None = None
+    """Tokens that the model was given in the first optimizer step, over those that the loader gave."""
+    learning_rates: tuple[float, ...] = ()
+    """What the schedule of the optimizer's groups began with and what the first step had, each once, ascending."""
+    num_steps_inside: int = 0
+    """Steps that optimizers made within the micro-batches of the first optimizer step, as one of the user's own may."""
     stopped_because: str
     """``interval``, ``cannot_win``, ``max_steps``, ``max_seconds``, ``max_wall_seconds``, ``exact_steps``,
     ``heat_ended`` or ``training_ended``."""

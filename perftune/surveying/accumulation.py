@@ -29,8 +29,8 @@ def loss_ignores_accumulation(trainer: Trainer, source: Source, *, weightless: b
     """Whether the Trainer leaves the correction for accumulation to a model that does not make it.
 
     The loss of one micro-batch is computed twice, for one and for two micro-batches in the step: a model that
-    normalises as it is asked to halves it. Without weights there is no loss to compare; there it is asked whether the
-    number of items has any part in the loss. False where that cannot be asked.
+    normalises as it is asked to halves it; a sum over samples needs no correction. Without weights there is no loss to
+    compare; there it is asked whether the number of items has any part in the loss. False where that cannot be asked.
 
     Args:
         trainer: as built.
@@ -56,7 +56,13 @@ def _ignores(trainer: Any, source: Source, weightless: bool) -> bool:
         return not _reaches_loss(trainer, source.collate(samples), torch.as_tensor(num_items))
     with undisturbed(trainer.model):
         once, twice = (float(loss_of(trainer, source.collate(samples), times * num_items)) for times in (1, 2))
-    return once > 0 and abs(twice / once - 1) < 0.01
+        both = float(loss_of(trainer, source.collate(samples * 2), num_items))
+    return once > 0 and abs(twice / once - 1) < 0.01 and not _is_sum(once, both)
+
+
+def _is_sum(once: float, both: float) -> bool:
+    """A loss that is summed over the samples may be left as it is: all of a step add up to the same."""
+    return abs(both / once - 2) < 0.01
 
 
 def _reaches_loss(trainer: Any, batch: Any, num_items: torch.Tensor) -> bool:

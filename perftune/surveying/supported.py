@@ -36,6 +36,10 @@ NEEDS_PACKAGE = {
 DEFAULT_OPTIMIZERS = (
     "adamw_torch", "adamw_torch_fused", "adafactor", "adamw_bnb_8bit", "paged_adamw_8bit", "adamw_torch_8bit"
 )  # fmt: skip
+OPTIMIZER_MAKERS = ("create_optimizer", "create_optimizer_and_scheduler")
+"""Methods of a Trainer that people override to make an optimizer of their own; the last one calls the first."""
+UNLIKE_OPTIMIZERS = ("adamw_torch", "adafactor")
+"""Are of two classes."""
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flex_attention")
 NO_FP16_ON_CPU = (
     "on the CPU accelerate runs fp16 without autocast, which is fp32 by another name (accelerate/accelerator.py, "
@@ -98,6 +102,9 @@ def optimizers(trainer: Trainer, named: Iterable[Setting]) -> tuple[list[Setting
     """Optimizers whose package is here; none when the user hands on an optimizer of their own."""
     if trainer.optimizer is not None or trainer.optimizer_cls_and_kwargs is not None:
         return [], {ANY: "the Trainer is given an optimizer of its own"}
+    maker = optimizer_maker(trainer)
+    if maker is not None:
+        return [], {ANY: f"{type(trainer).__name__}.{maker} makes an optimizer of its own and does not heed `optim`"}
     known = {name.value for name in OptimizerNames}
     reasons: dict[Setting, str] = {}
     asked = list(dict.fromkeys((*DEFAULT_OPTIMIZERS, *named)))
@@ -108,6 +115,31 @@ def optimizers(trainer: Trainer, named: Iterable[Setting]) -> tuple[list[Setting
         elif package and importlib.util.find_spec(package) is None:
             reasons[name] = f"{package} is not installed"
     return asked, reasons
+
+
+def optimizer_maker(trainer: Any) -> str | None:
+    """The user's own method that makes the same optimizer whatever ``optim`` says; None where transformers' is called.
+
+    It is called with two values of ``optim``. One that cannot be called here is not judged.
+    """
+    overridden = [name for name in OPTIMIZER_MAKERS if getattr(type(trainer), name) is not getattr(Trainer, name)]
+    if not overridden:
+        return None
+    own = trainer.args.optim
+    try:
+        one, other = (_optimizer_with(trainer, overridden[-1], name) for name in UNLIKE_OPTIMIZERS)
+    except Exception:  # noqa: BLE001 (trials will tell)
+        return None
+    finally:
+        trainer.args.optim, trainer.optimizer, trainer.lr_scheduler = own, None, None
+    return overridden[-1] if type(one) is type(other) else None
+
+
+def _optimizer_with(trainer: Any, maker: str, name: str) -> Any:
+    trainer.args.optim, trainer.optimizer, trainer.lr_scheduler = OptimizerNames(name), None, None
+    arguments = {"num_training_steps": 10} if maker == OPTIMIZER_MAKERS[-1] else {}
+    getattr(trainer, maker)(**arguments)
+    return trainer.optimizer
 
 
 def precisions(device: str) -> tuple[list[Setting], dict[Setting, str]]:

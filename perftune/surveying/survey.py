@@ -29,8 +29,7 @@ from perftune.records.candidate import (
 from perftune.records.device import Device
 from perftune.records.survey import Survey, SurveyRequest, SurveyResult
 from perftune.records.trial import Failure, Outcome
-from perftune.surveying.accumulation import loss_ignores_accumulation
-from perftune.surveying.company import loss_depends_on_company
+from perftune.surveying.held import why_held
 from perftune.surveying.rates import flops_per_second
 from perftune.surveying.supported import supported
 from perftune.tracing.weightless import weightless
@@ -39,19 +38,10 @@ from perftune.workloads.entry import describe_failure, enter
 from perftune.workloads.loaded_files import LoadedFiles
 from perftune.workloads.loading import build_trainer, unwrapped
 from perftune.workloads.set_by_code import asked_for, set_by_code
-from perftune.workloads.worst_batch import Scan, num_rows, scan, train_source
+from perftune.workloads.worst_batch import Scan, makes_batches, num_rows, scan, train_source
 
 STOCK_MICRO_BATCH = 8
 """What TrainingArguments has when nothing is said (transformers/training_args.py)."""
-HELD = (
-    "the loss of {model} in {trainer} is averaged over the micro-batch, and the Trainer leaves the correction for "
-    "accumulation to it, so loss and gradients grow with the accumulation steps and another micro-batch would change "
-    "what is learned; `model.accepts_loss_kwargs = False` in your code, before the Trainer is made, lets it divide"
-)
-COMPANY = (
-    "the loss of {model} in {trainer} depends on who else is in a micro-batch, as with in-batch negatives or a sum "
-    "over samples, so another micro-batch would change what is learned"
-)
 REPEATS = "the train data are iterated, and each worker iterates all of them: with two every sample may come twice"
 OUR_FIELDS = ("output_dir", "report_to", "push_to_hub", "disable_tqdm", "use_cpu", "eval_on_start")
 """Fields that a trial sets for itself; they are no part of what the user's own run has."""
@@ -106,6 +96,12 @@ def _worst(trainer: Trainer, request: SurveyRequest) -> tuple[Scan, tuple[str, .
     except AttributeError as error:
         note = f"the worst batch could not be found: the train loader has no data set or collator ({error})"
         return Scan((), None, 0, None), (note,)
+    if makes_batches(source):
+        note = (
+            f"the heaviest batch is not known: {type(trainer).__name__} makes its tensors within the step, out of what "
+            "the data loader gives; peaks are those of the measured steps"
+        )
+        return Scan((), num_rows(source.dataset), 0, None), (note,)
     found = scan(source, num_worst)
     if found.num_samples is not None and found.num_scanned < found.num_samples:
         note = f"the worst batch was looked for in the first {found.num_scanned} of {found.num_samples} samples"
@@ -125,6 +121,13 @@ def repeats_with_workers(trainer: Trainer) -> bool:
     return isinstance(dataset, IterableDataset) and not type(dataset).__module__.startswith("datasets.")
 
 
+def num_eval_samples(trainer: Trainer) -> int | None:
+    """Of all evaluation sets; None without any, and where one has no length."""
+    data: Any = trainer.eval_dataset
+    numbers = [num_rows(one) for one in (data.values() if isinstance(data, dict) else [data])]
+    return None if None in numbers else sum(number or 0 for number in numbers)
+
+
 def half_weights(trainer: Trainer) -> tuple[str, ...]:
     """Mixed precision keeps the weights that train in fp32; many models are loaded in the precision of their file."""
     names = {str(p.dtype).removeprefix("torch.") for p in cast("Any", trainer.model).parameters() if p.requires_grad}
@@ -136,6 +139,16 @@ def half_weights(trainer: Trainer) -> tuple[str, ...]:
     return (f"the weights that train are in {' and '.join(half)}: {trouble}; {advice}",)
 
 
+def _arguments(request: SurveyRequest, directory: Path, micro_batch: int) -> TrainingArguments:
+    accumulation = request.global_batch_size // (micro_batch * request.num_devices)
+    arguments = {**request.arguments, MICRO_BATCH: micro_batch, "gradient_accumulation_steps": accumulation}
+    return training_arguments(arguments, directory, request.device)
+
+
+def _built(request: SurveyRequest, directory: Path, micro_batch: int) -> Trainer:
+    return build_trainer(request.workload, _arguments(request, directory, micro_batch))
+
+
 def survey(request: SurveyRequest, directory: Path) -> Survey:
     """Build the workload with the user's own arguments and look at it.
 
@@ -143,9 +156,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         WorkloadError: it cannot be built. What the user's code raises goes through.
     """
     micro_batch = base_micro_batch(request.arguments, request.global_batch_size, request.num_devices)
-    accumulation = request.global_batch_size // (micro_batch * request.num_devices)
-    arguments = {**request.arguments, MICRO_BATCH: micro_batch, "gradient_accumulation_steps": accumulation}
-    args = training_arguments(arguments, directory, request.device)
+    args = _arguments(request, directory, micro_batch)
     asked = asked_for(args)
     loaded = LoadedFiles(directory.parent, request.workload.model)
     with loaded, weightless() if request.weightless else nullcontext():
@@ -160,12 +171,8 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
             support.hold(knob, base[knob], reason)
     scanned, notes = _worst(trainer, request)
     sizes = [(p.numel(), p.requires_grad) for p in cast("Any", trainer.model).parameters()]
-    if scanned.worst and loss_ignores_accumulation(trainer, train_source(trainer), weightless=request.weightless):
-        reason = HELD.format(model=type(unwrapped(trainer)).__name__, trainer=type(trainer).__name__)
-        support.hold(MICRO_BATCH, micro_batch, reason)
-        notes += (f"the micro-batch stays at {micro_batch}: {reason}",)
-    elif scanned.worst and not request.weightless and loss_depends_on_company(trainer, train_source(trainer)):
-        reason = COMPANY.format(model=type(unwrapped(trainer)).__name__, trainer=type(trainer).__name__)
+    reason = why_held(trainer, lambda micro: _built(request, directory, micro), request)
+    if reason is not None:
         support.hold(MICRO_BATCH, micro_batch, reason)
         notes += (f"the micro-batch stays at {micro_batch}: {reason}",)
     if repeats_with_workers(trainer):
@@ -192,7 +199,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         sample_seconds=scanned.sample_seconds,
         sample_cpu_seconds=scanned.sample_cpu_seconds,
         has_eval_dataset=trainer.eval_dataset is not None,
-        num_eval_samples=None if isinstance(trainer.eval_dataset, dict) else num_rows(trainer.eval_dataset),
+        num_eval_samples=num_eval_samples(trainer),
         arguments={name: value for name, value in values.items() if name not in OUR_FIELDS},
         arguments_class=f"{type(arguments_now).__module__}.{type(arguments_now).__qualname__}",
         argument_fields=field_names(),

@@ -43,7 +43,7 @@ from perftune.tuning.evaluating import EVAL_BATCH, best_eval_batch
 from perftune.tuning.heats import PAIRED
 from perftune.tuning.nothing import nothing_passed
 from perftune.tuning.requests import candidate_arguments, environment
-from perftune.units import format_bytes
+from perftune.units import format_bytes, format_seconds
 
 LIKELY = 0.5
 """A candidate that is less likely than this to be better than the user's own is not the best so far: theirs is."""
@@ -203,10 +203,13 @@ def _final_notes(study: Study, final: Measurement) -> list[str]:
     notes, all_samples = [], study.survey.num_eval_samples
     if final.evaluation_error is not None:
         notes.append(f"evaluation raised {final.evaluation_error}; its memory is not in the figures")
-    if final.evaluation is not None and all_samples is not None and all_samples > final.evaluation.num_samples:
+    evaluated = final.evaluation
+    if evaluated is not None and all_samples is not None and all_samples > evaluated.num_samples:
+        seconds = evaluated.seconds * all_samples / evaluated.num_samples
         notes.append(
-            f"evaluation was run on the first {final.evaluation.num_samples:,} of {all_samples:,} samples: what your "
-            "Trainer keeps of each, such as logits, takes more memory with all of them than is told here"
+            f"evaluation was run on the first {evaluated.num_samples:,} of {all_samples:,} samples, and all of them "
+            f"would take about {format_seconds(seconds)}; what your Trainer keeps of each, such as logits, takes more "
+            "memory with all of them than is told here"
         )
     if final.checkpoint_error is not None:
         is_off = study.probe.training_arguments.get("save_strategy") in ("no", False)

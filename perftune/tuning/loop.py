@@ -9,11 +9,12 @@ from typing import NamedTuple
 from perftune.errors import ArgumentsChangedError, NoRoomError
 from perftune.isolation.heat import GoesOn, TurnPlan
 from perftune.isolation.runner import TrialRunner
-from perftune.records.candidate import Candidate
+from perftune.records.candidate import SAMPLING, Candidate, Change
 from perftune.records.recommendation import Rejection
 from perftune.records.study import Study
 from perftune.records.trial import Outcome, Purpose, Trial
 from perftune.search import Strategy, leader
+from perftune.search.same_training import trains_otherwise
 from perftune.tuning.directory import STUDY
 from perftune.tuning.observer import Observer
 from perftune.tuning.requests import trial_request
@@ -133,8 +134,9 @@ class Loop:
         """Add a trial to the study, on disk too.
 
         Raises:
-            ArgumentsChangedError: it trained with other arguments than it was given. It is not kept: the fault is of
-                the workload and not of the candidate, and a workload that was mended can go on with the study.
+            ArgumentsChangedError: it trained with other arguments than it was given, or otherwise than the user's own
+                do. It is not kept: the fault is of the workload and not of the candidate, and a workload that was
+                mended can go on with the study.
             NoRoomError: a disk was full. It is not kept either.
         """
         if trial.failure is not None and is_of_the_workload(trial):
@@ -145,9 +147,20 @@ class Loop:
                 "trials are kept, and this one is run again",
                 trial.failure.disk_bytes,
             )
+        otherwise = self._trains_otherwise(trial)
+        if otherwise is not None:
+            raise ArgumentsChangedError(otherwise)
         self.study = self.study.with_trial(trial)
         self.save()
         self.observer.on_trial_end(self.study, trial)
+
+    def _trains_otherwise(self, trial: Trial) -> str | None:
+        """What a trial trained that the user's own arguments do not, with what to do."""
+        probe, own = self.study.probe, [t for t in self.study.of(self.study.space.base) if t.measurement is not None]
+        if not own:
+            return None
+        may_reorder = Change.DATA_ORDER in probe.allow or SAMPLING in probe.knobs
+        return trains_otherwise(trial, own[0], may_reorder=may_reorder)
 
     def save(self) -> None:
         """Write the study, with what it has cost until now."""

@@ -139,7 +139,7 @@ def probe_study(
 
 def _cannot_go_on(error: OSError, directory: Path) -> PerftuneError:
     """What the operating system refused."""
-    then = "run the same command: finished trials are kept"
+    then = "run the same command again: finished trials are kept"
     if error.errno in (errno.EMFILE, errno.ENFILE):
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         return IsolationError(f"too many files are open: {most} are allowed. Raise that with `ulimit -n`, and {then}")

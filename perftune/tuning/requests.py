@@ -27,6 +27,9 @@ SLOWEST_FIRST_STEP = 4.0
 """A first step so many times the best one's first step ends the trial: warm-up is in both, and bursts of other load
 were seen to make a step two to three times slower."""
 
+EVALUATION_SHARE, MOST_EVALUATION_SECONDS = 0.05, 30.0
+"""Part of the budget that the final trial evaluates for, and no more than this."""
+
 NEED_WORKERS = ("dataloader_prefetch_factor", "dataloader_persistent_workers")
 """What transformers refuses without data loader workers."""
 SWITCH_COMPILE_ON = ("torch_compile_backend", "torch_compile_mode")
@@ -96,6 +99,11 @@ def stop_rule(study: Study, purpose: Purpose, best: Trial | None, bound: float) 
     return rule.model_copy(update=update)
 
 
+def final_evaluation_seconds(probe: ProbeSpec) -> float:
+    """What the evaluation of the final trial may take: some generate, and would take all of the budget."""
+    return min(MOST_EVALUATION_SECONDS, EVALUATION_SHARE * probe.budget.minutes * 60)
+
+
 def trial_request(
     study: Study,
     candidate: Candidate,
@@ -126,7 +134,7 @@ def trial_request(
         worst_batch: False leaves it out.
         exact_steps: so many steps, whatever they show.
         eval_batch_sizes: are evaluated in turns.
-        evaluation_seconds: for all of these.
+        evaluation_seconds: for all of these; 0 is what the final trial gives to one evaluation.
     """
     worst = study.survey.worst_samples if purpose not in LOSSES and worst_batch else ()
     arguments = candidate_arguments(study, candidate)
@@ -149,7 +157,7 @@ def trial_request(
         evaluate=study.survey.has_eval_dataset and (final or purpose is Purpose.EVALUATION),
         save_checkpoint=final,
         eval_batch_sizes=eval_batch_sizes,
-        evaluation_seconds=evaluation_seconds,
+        evaluation_seconds=evaluation_seconds or final_evaluation_seconds(study.probe),
         exact_steps=exact_steps,
         without_dropout=purpose is Purpose.WITHOUT_DROPOUT,
         heat=heat,

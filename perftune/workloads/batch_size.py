@@ -10,6 +10,10 @@ from typing import Any, NamedTuple
 import torch
 
 IDS, MASK, POSITIONS = "input_ids", "attention_mask", "position_ids"
+OTHER_IDS, OTHER_MASK = "_ids", "_mask"
+"""As TRL names what it has generated: ``completion_ids`` beside ``completion_mask``."""
+MADE_FROM_LABELS = "decoder_"
+"""Collators of sequence-to-sequence models make these inputs from the labels."""
 
 
 class BatchSize(NamedTuple):
@@ -32,17 +36,29 @@ def batch_size(batch: Any) -> BatchSize:
     """Count a micro-batch.
 
     Samples are the first dimension of the first tensor, except where sequences are packed into one row
-    (``position_ids`` that start anew): there each start is a sample. Tokens are those of every ``input_ids`` that the
-    attention mask beside it keeps.
+    (``position_ids`` that start anew): there each start is a sample. Tokens are those of every ``input_ids``, also with
+    a name before it such as ``anchor_input_ids``, that the attention mask beside it keeps.
     """
-    sequences = [named for named in _groups(batch) if IDS in named]
+    groups = list(_groups(batch))
+    sequences = [(named[ids], named.get(mask)) for named in groups for ids, mask in _sequences(named)]
     if not sequences:
-        first = next(iter(tensors(batch)), None)
+        first = next((tensor for named in groups for tensor in named.values()), None)
         return BatchSize(first.shape[0] if first is not None and first.dim() else 0, 0)
-    masks = [named[MASK] for named in sequences if _has_mask(named)]
-    unmasked = [named[IDS].numel() for named in sequences if not _has_mask(named)]
-    num_padded_tokens = sum(named[IDS].numel() for named in sequences)
-    return BatchSize(_num_samples(sequences[0]), num_padded_tokens, tuple(masks), sum(unmasked))
+    masks = [mask for ids, mask in sequences if mask is not None and mask.shape == ids.shape]
+    unmasked = [ids.numel() for ids, mask in sequences if mask is None or mask.shape != ids.shape]
+    num_padded_tokens = sum(ids.numel() for ids, _ in sequences)
+    return BatchSize(_num_samples(groups, sequences[0][0]), num_padded_tokens, tuple(masks), sum(unmasked))
+
+
+def _sequences(named: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, str]]:
+    """Names of the tensors of tokens that lie side by side, with that of the mask which each would have."""
+    for name in named:
+        if name.startswith(MADE_FROM_LABELS):
+            continue
+        if name.endswith(IDS):
+            yield name, name.removesuffix(IDS) + MASK
+        elif name.endswith(OTHER_IDS) and name.removesuffix(OTHER_IDS) + OTHER_MASK in named:
+            yield name, name.removesuffix(OTHER_IDS) + OTHER_MASK
 
 
 def num_elements(batch: Any) -> int:
@@ -56,15 +72,11 @@ def tensors(batch: Any) -> Iterator[torch.Tensor]:
         yield from group.values()
 
 
-def _has_mask(named: Mapping[str, torch.Tensor]) -> bool:
-    return MASK in named and named[MASK].shape == named[IDS].shape
-
-
-def _num_samples(named: Mapping[str, torch.Tensor]) -> int:
-    rows = named[IDS].shape[0]
-    if rows == 1 and MASK not in named and POSITIONS in named:
+def _num_samples(groups: Sequence[Mapping[str, torch.Tensor]], ids: torch.Tensor) -> int:
+    named = next(named for named in groups if any(tensor is ids for tensor in named.values()))
+    if ids.shape[0] == 1 and MASK not in named and POSITIONS in named:
         return int((named[POSITIONS] == 0).sum())
-    return rows
+    return ids.shape[0]
 
 
 def _groups(batch: Any, seen: set[int] | None = None) -> Iterator[dict[str, torch.Tensor]]:

@@ -3,12 +3,15 @@
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+import transformers
 from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import TrainOutput
 
 from perftune.errors import ArgumentsChangedError, WorkloadError
 from perftune.records.candidate import MICRO_BATCH
@@ -64,7 +67,7 @@ def build_trainer(source: WorkloadSource, args: TrainingArguments, attn_implemen
     """Build the Trainer of a workload.
 
     Raises:
-        WorkloadError: what was built is no Trainer.
+        WorkloadError: what was built is no Trainer, or one that the installed transformers cannot train with.
         ArgumentsChangedError: it was built with other arguments than it was given.
     """
     asked = {name: getattr(args, name) for name in MUST_REACH}  # a build function may change the object itself
@@ -80,19 +83,57 @@ def build_trainer(source: WorkloadSource, args: TrainingArguments, attn_implemen
             seed=args.seed,
         )
     if not isinstance(trainer, Trainer):
-        raise WorkloadError(f"{source.build} returned {_no_trainer(trainer)}")
+        raise WorkloadError(f"{source.build} returned {_described(trainer)}")
+    check_signatures(trainer)
     check_arguments_reached(trainer, asked)
     if attn_implementation is not None and source.build is not None:
         unwrapped(trainer).set_attn_implementation(attn_implementation)
     return trainer
 
 
-def _no_trainer(built: Any) -> str:
+def _described(built: Any) -> str:
+    """What a build function returned that is no Trainer, and what it should return."""
+    kind, module = type(built).__name__, type(built).__module__
+    wanted = "it should return a transformers.Trainer"
     if built is None:
-        return "None; is `return trainer` missing at its end? It should return a transformers.Trainer"
+        return f"None; {wanted}, so end it with `return trainer`"
     if isinstance(built, type):
         return f"the class {built.__name__}; it should return an object, such as {built.__name__}(…)"
-    return f"{type(built).__name__}; it should return a transformers.Trainer"
+    if type(built) is TrainOutput:
+        return f"what train() returns; {wanted} that has not been trained: leave train() to perftune"
+    if isinstance(built, torch.nn.Module):
+        return f"{kind}, a model; {wanted} that holds it"
+    if hasattr(built, "train") and hasattr(built, "model"):
+        return (
+            f"a {kind} of {module.partition('.')[0]}, which trains by itself and is no transformers.Trainer, so its "
+            "steps cannot be watched; what works is any subclass of transformers.Trainer, for sentence embeddings "
+            "SentenceTransformerTrainer"
+        )
+    return f"{kind}; {wanted}"
+
+
+def check_signatures(trainer: Any) -> None:
+    """Refuse methods that the installed transformers calls with more arguments than they take.
+
+    Raises:
+        WorkloadError: names the method, and what to add.
+    """
+    own_step = type(trainer).training_step is not Trainer.training_step
+    _check_takes(trainer.training_step, (None, None, None), {}, type(trainer))
+    if not own_step:
+        taken = {"num_items_in_batch": None}
+        _check_takes(trainer.compute_loss, (None, None), taken, type(trainer))
+
+
+def _check_takes(method: Callable[..., Any], positional: tuple[Any, ...], named: dict[str, Any], owner: type) -> None:
+    try:
+        inspect.signature(method).bind(*positional, **named)
+    except TypeError:
+        raise WorkloadError(
+            f"{owner.__name__}.{method.__name__} takes no num_items_in_batch, which transformers "
+            f"{transformers.__version__} hands to it, so it cannot train; add `num_items_in_batch=None` to its "
+            "arguments"
+        ) from None
 
 
 def check_arguments_reached(trainer: Trainer, asked: Mapping[str, Any]) -> None:
@@ -102,7 +143,7 @@ def check_arguments_reached(trainer: Trainer, asked: Mapping[str, Any]) -> None:
         ArgumentsChangedError: names the arguments that differ.
     """
     lost = [
-        f"{name} is {getattr(trainer.args, name)!r} and not {value!r}"
+        f"{name} is {_shown(getattr(trainer.args, name))} and not {_shown(value)}"
         for name, value in asked.items()
         if getattr(trainer.args, name) != value
     ]
@@ -112,6 +153,11 @@ def check_arguments_reached(trainer: Trainer, asked: Mapping[str, Any]) -> None:
             "Hand `args` on as they are: an SFTConfig can be made with SFTConfig(**overrides from args). "
             "What should stay fixed goes into `training_arguments` and `knobs` of the probe file"
         )
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written in a file: transformers makes an enum of some."""
+    return repr(getattr(value, "value", value))
 
 
 def unwrapped(trainer: Trainer) -> Any:

@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 from transformers import Trainer
 
 from perftune.records.survey import WorstSample
-from perftune.workloads.batch_size import batch_size, num_elements
+from perftune.workloads.batch_size import batch_size, num_elements, tensors
 
 MAX_SAMPLES_WITHOUT_LENGTH = 2000
 """How far a data set without length is read."""
@@ -46,6 +46,15 @@ def train_source(trainer: Trainer) -> Source:
     """The data set and collator behind the Trainer's own train loader, with the user's overrides."""
     loader = trainer.get_train_dataloader()
     return Source(loader.dataset, loader.collate_fn)
+
+
+def makes_batches(source: Source) -> bool:
+    """Whether a batch of the loader has no tensors: then the Trainer makes them within its step, as GRPO does."""
+    sample = next(iter(all_samples(source.dataset)), None)
+    if sample is None:
+        return False
+    batch = source.collate([sample] * fewest(source, sample))
+    return next(tensors(batch), None) is None
 
 
 def num_rows(dataset: Any) -> int | None:

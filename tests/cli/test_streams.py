@@ -117,7 +117,7 @@ def test_without_streams_the_answer_is_written_all_the_same(tmp_path: Path, clos
     ("arguments", "said"),
     [
         (["probe", "no\x1b]0;x\x07.yaml"], "perftune: no.yaml: there is no such file"),
-        (["probe", "a", "b\x1b[31m"], "unrecognized arguments: b\n"),
+        (["probe", "a", "b\x1b[31m"], "unrecognized arguments: b. "),
         (["probe", "a", "--trials", "\x9b2J3x"], "argument --trials: 3x is not a whole number"),
     ],
 )

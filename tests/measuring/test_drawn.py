@@ -37,31 +37,36 @@ def edges(rows: Sequence[int]) -> dict[str, Any]:
     return {"edge_index": torch.zeros(2, 7 * len(rows), dtype=torch.long)}
 
 
-def taken(loader: Any) -> list[int | None]:
+def taken(loader: Any) -> list[tuple[int, ...] | None]:
     drawn = Drawn()
     drawn.watch(loader)
     return [drawn.take() for _ in loader]
 
 
-def test_a_batch_has_as_many_samples_as_were_drawn_for_it() -> None:
-    assert taken(DataLoader(Rows(), batch_size=4, collate_fn=edges)) == [4, 4, 2]
-    assert taken(DataLoader(Rows(), batch_size=4, drop_last=True, shuffle=True)) == [4, 4]
-    assert taken(DataLoader(Rows(), batch_sampler=Uneven(), collate_fn=edges)) == [3, 1, 5]
+UNEVEN = [(0, 1, 2), (3,), (4, 5, 6, 7, 8)]
+FOURS = [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
+
+
+def test_a_batch_is_of_the_rows_that_were_drawn_for_it() -> None:
+    assert taken(DataLoader(Rows(), batch_size=4, collate_fn=edges)) == FOURS
+    shuffled = taken(DataLoader(Rows(), batch_size=4, drop_last=True, shuffle=True))
+    assert [len(rows or ()) for rows in shuffled] == [4, 4]
+    assert taken(DataLoader(Rows(), batch_sampler=Uneven(), collate_fn=edges)) == UNEVEN
 
 
 def test_workers_draw_ahead_and_the_order_stays() -> None:
     loader = DataLoader(Rows(), batch_sampler=Uneven(), num_workers=1, multiprocessing_context="fork")
-    assert taken(loader) == [3, 1, 5]
+    assert taken(loader) == UNEVEN
 
 
 def test_a_loader_that_accelerate_has_prepared_is_heard_too() -> None:
     accelerator = Accelerator(cpu=True)
-    assert taken(accelerator.prepare(DataLoader(Rows(), batch_sampler=Uneven(), collate_fn=edges))) == [3, 1, 5]
+    assert taken(accelerator.prepare(DataLoader(Rows(), batch_sampler=Uneven(), collate_fn=edges))) == UNEVEN
     plain = accelerator.prepare(DataLoader(Rows(), batch_size=4, collate_fn=edges))
     drawn = Drawn()
     drawn.watch(plain)
     for _ in range(2):  # another epoch
-        assert [drawn.take() for _ in plain] == [4, 4, 2]
+        assert [drawn.take() for _ in plain] == FOURS
     assert drawn.take() is None
     assert type(plain).__name__ == "DataLoaderShard"
 

@@ -1,13 +1,14 @@
 """Studies that end without an answer: the reason, and advice that fits it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from perftune.errors import ArgumentsChangedError, NoCandidateError
 from perftune.records.candidate import MICRO_BATCH
 from perftune.records.recommendation import Decision, Rejection
-from perftune.records.trial import Failure, Outcome, Purpose, TrialRequest
+from perftune.records.trial import Failure, Outcome, Purpose, Trial, TrialRequest
 from perftune.tuning.nothing import nothing_completed, nothing_passed
 from tests.tuning.made import empty_study, failed, trial, with_trials
 from tests.tuning.scripted import ScriptedRunner, answer, run
@@ -77,6 +78,21 @@ def test_a_workload_that_changes_its_arguments_ends_the_study_and_can_be_mended(
     assert all(one.candidate.micro_batch == BASE.micro_batch for one in runner.requests[:-1])
     mended = answer(run(tmp_path, ScriptedRunner(clock=runner.clock)))
     assert mended.candidate.micro_batch != BASE.micro_batch
+
+
+class DrawsOtherRows(ScriptedRunner):
+    """Whose trials draw other rows with another micro-batch than the user's own."""
+
+    def run(self, request: TrialRequest, on_heartbeat: Any = None) -> Trial:
+        trial = super().run(request, on_heartbeat)
+        assert trial.measurement is not None
+        seen = {"first_rows": str(request.candidate.micro_batch)}
+        return trial.model_copy(update={"measurement": trial.measurement.model_copy(update=seen)})
+
+
+def test_a_trial_that_draws_other_rows_than_the_users_own_ends_the_study(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentsChangedError, match=r"draws other rows .* Hold the micro-batch with `knobs: "):
+        run(tmp_path, DrawsOtherRows())
 
 
 def test_a_fault_that_is_the_same_in_the_first_two_candidates_ends_the_study(tmp_path: Path) -> None:
