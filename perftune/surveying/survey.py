@@ -171,10 +171,10 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
             support.hold(knob, base[knob], reason)
     scanned, notes = _worst(trainer, request)
     sizes = [(p.numel(), p.requires_grad) for p in cast("Any", trainer.model).parameters()]
-    reason = why_held(trainer, lambda micro: _built(request, directory, micro), request)
-    if reason is not None:
-        support.hold(MICRO_BATCH, micro_batch, reason)
-        notes += (f"the micro-batch stays at {micro_batch}: {reason}",)
+    held = why_held(trainer, lambda micro: _built(request, directory, micro), request)
+    if held is not None:
+        support.hold(MICRO_BATCH, micro_batch, held)
+        notes += (f"the micro-batch stays at {micro_batch}: {held}",)
     if repeats_with_workers(trainer):
         support.hold(WORKERS, int(trainer.args.dataloader_num_workers), REPEATS)
     notes += half_weights(trainer)
