@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from perftune.records.trial import Heartbeat, Outcome, Trial
+from perftune.errors import NoRoomError
+from perftune.isolation.runner import ForkServerRunner
+from perftune.records.survey import SurveyRequest
+from perftune.records.trial import Heartbeat, Outcome, Trial, WorkloadSource
 from tests.isolation.light_runner import ROOT, eventually, is_alive, light_runner, pids, request
 
 pytestmark = pytest.mark.long
@@ -128,3 +131,14 @@ def test_the_candidates_environment_is_for_its_trial_alone(tmp_path: Path) -> No
         runner.run(request(2))
     told = [(tmp_path / f"trials/{n:04d}/environment-0.txt").read_text(encoding="utf-8") for n in (1, 2)]
     assert [text.splitlines()[0] for text in told] == ["OF_THE_CANDIDATE=yes", "OF_THE_CANDIDATE="]
+
+
+def test_a_survey_that_finds_the_disk_full_says_what_to_free(tmp_path: Path) -> None:
+    source = WorkloadSource(working_directory=".")
+    asked = SurveyRequest(workload=source, arguments={}, global_batch_size=8, device="cpu")
+    entries = {"survey": "tests.isolation.fault_entries:fill_disk"}
+    with (
+        ForkServerRunner(tmp_path, preload=(), entries=entries) as runner,
+        pytest.raises(NoRoomError, match=r"cannot be built: the disk is full.*Free some space"),
+    ):
+        runner.survey(asked)

@@ -1,11 +1,13 @@
 """A folder with something in it: gone on with, refused with what differs, moved aside, and never overwritten."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perftune.errors import OutputExistsError, StudyFileError, StudyMismatchError
+from perftune.errors import IsolationError, OutputExistsError, OutputWriteError, StudyFileError, StudyMismatchError
 from perftune.files import remove_unfinished
 from perftune.isolation.runner import ForkServerRunner
 from perftune.records.candidate import Candidate
@@ -176,3 +178,38 @@ def test_half_written_files_of_a_killed_run_go_and_others_stay(tmp_path: Path) -
     for name in ("study.json", "report.html", "training_args.yaml"):
         remove_unfinished(tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".notes.json.4711", ".study.json.old"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [
+        (errno.ENOSPC, OutputWriteError, r"cannot be written \(No space left on device\).*finished trials are kept"),
+        (
+            errno.EMFILE,
+            IsolationError,
+            r"too many files are open: \d+ are allowed.*ulimit -n",
+        ),
+    ],
+)
+def test_what_the_system_refuses_leaves_the_study_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], said: str
+) -> None:
+    """From the fourth time on that the study is written, and then no more."""
+    times = iter(range(100))
+    fsync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if next(times) > 3:
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr("perftune.files.os.fsync", refuse)
+    with pytest.raises(kind, match=said):
+        probe_study(probe(budget=SMALL), tmp_path, runner=ScriptedRunner())
+    monkeypatch.undo()
+    stopped = load_study(tmp_path / "study.json")
+    assert len(stopped.trials) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.json"]
+    study = probe_study(probe(budget=SMALL), tmp_path, runner=ScriptedRunner())
+    assert study.trials[:3] == stopped.trials
+    assert study.is_finished
