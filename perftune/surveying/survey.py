@@ -99,7 +99,7 @@ def _worst(trainer: Trainer, request: SurveyRequest) -> tuple[Scan, tuple[str, .
     if makes_batches(source):
         note = (
             f"the heaviest batch is not known: {type(trainer).__name__} makes its tensors within the step, out of what "
-            "the data loader gives; peaks are those of the measured steps"
+            "the data loader gives"
         )
         return Scan((), num_rows(source.dataset), 0, None), (note,)
     found = scan(source, num_worst)
