@@ -264,7 +264,8 @@ def test_a_checkpoint_without_room_on_the_disk_says_how_much_it_takes(runs: Runs
 
 
 def test_a_data_loader_worker_that_somebody_killed_is_no_want_of_memory(runs: Runs) -> None:
-    trial = runs.trial("killed_worker", evaluate=True, arguments={"dataloader_num_workers": 1})
+    arguments = {"dataloader_num_workers": 1}
+    trial = runs.trial("killed_worker", evaluate=True, evaluation_seconds=60.0, arguments=arguments)
     assert trial.outcome is Outcome.KILLED, trial
     assert trial.num_kills == 1
     assert trial.failure is not None
