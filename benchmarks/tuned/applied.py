@@ -29,7 +29,7 @@ from perftune.tuning import probe_study
 from perftune.tuning.requests import trial_request
 
 PROBES = Path(__file__).parents[2] / "probes"
-NUM_STEPS, NUM_WARMUP_STEPS, ROUNDS = 40, 8, 3
+NUM_STEPS, NUM_WARMUP_STEPS, ROUNDS = 40, 8, 6
 WITHIN = 0.05
 
 

@@ -3,13 +3,14 @@
 python -m benchmarks.tuned.plain training_args.yaml path/to/workload.py:build 40 result.json [attention]
 
 Nothing of perftune is in the process: the file is read by `HfArgumentParser`, the user's function builds the Trainer,
-and samples are counted in what its collator is handed.
+and samples are counted in what its collator is handed, when the step trains on them: a loader is a batch ahead.
 """
 
 import importlib.util
 import json
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,22 @@ from transformers import HfArgumentParser, Trainer, TrainerCallback, TrainingArg
 
 
 class Counting:
-    """The user's collator, with the samples counted that it makes batches of."""
+    """The user's collator and training step, with the samples counted that are trained on."""
 
-    def __init__(self, collator: Any) -> None:
-        self.collator, self.num_samples = collator, 0
+    def __init__(self, trainer: Trainer) -> None:
+        self.collator, self.step = trainer.data_collator, trainer.training_step
+        self.batches: deque[int] = deque()
+        self.num_samples = 0
 
-    def __call__(self, features: list[Any]) -> Any:
+    def collate(self, features: list[Any]) -> Any:
         """The user's batch."""
-        self.num_samples += len(features)
+        self.batches.append(len(features))
         return self.collator(features)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """The user's step, on the batch that was made first."""
+        self.num_samples += self.batches.popleft()
+        return self.step(*args, **kwargs)
 
 
 class Clock(TrainerCallback):
@@ -73,7 +81,9 @@ def main() -> None:
     if attention:
         model: Any = trainer.model
         getattr(model, "get_base_model", lambda: model)().set_attn_implementation(attention[0])
-    trainer.data_collator = counting = Counting(trainer.data_collator)
+    counting = Counting(trainer)
+    trainer.data_collator = counting.collate
+    trainer.training_step = counting.training_step  # type: ignore[method-assign]  # of this one object
     trainer.add_callback(clock := Clock(counting))
     trainer.train()
     figures = {"ends": clock.ends, "drawn": clock.drawn, "peak_bytes": resident_bytes("VmHWM") - before}
