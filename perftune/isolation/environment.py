@@ -12,7 +12,8 @@ SERVER_ENVIRONMENT = {
 The last is for how long a thread of libgomp that waits for the others spins before it sleeps (libgomp's manual,
 GOMP_SPINCOUNT). By default it is longer than a time slice of the kernel: beside other work a thread then spins for one
 that has no core, and keeps it from the core that it spins on. A step of 0.14 s took 2 to 5 s beside two busy processes,
-and 0.3 s with this; without other work it made no difference (benchmarks/noise/spinning.py).
+and 0.3 s with this (benchmarks/noise/spinning.py). Without other work it made no difference in three workloads, and
+steps of digits_vit, which are made of many small operations, 12 to 18 % slower (benchmarks/README.md).
 """
 SPINNING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 """Who has set one of these trains so, and trials do, too."""
