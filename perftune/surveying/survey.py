@@ -5,6 +5,7 @@ Protocol: ``request.json`` holds a `SurveyRequest`; ``result.json`` a `SurveyRes
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -149,6 +150,16 @@ def _built(request: SurveyRequest, directory: Path, micro_batch: int) -> Trainer
     return build_trainer(request.workload, _arguments(request, directory, micro_batch))
 
 
+def _not_called(trainer: Trainer) -> Iterator[str]:
+    """What of the user's callbacks trials leave out, as sentences."""
+    reporting = [type(callback).__name__ for callback in reporting_callbacks(trainer)]
+    if reporting:
+        yield f"taken out of the trials, so that nothing is reported: {', '.join(reporting)}"
+    left_out = events_left_out(trainer)
+    if left_out:
+        yield f"not called in trials, as they belong to a whole training: {', '.join(left_out)}"
+
+
 def survey(request: SurveyRequest, directory: Path) -> Survey:
     """Build the workload with the user's own arguments and look at it.
 
@@ -177,13 +188,7 @@ def survey(request: SurveyRequest, directory: Path) -> Survey:
         notes += (f"the micro-batch stays at {micro_batch}: {held}",)
     if repeats_with_workers(trainer):
         support.hold(WORKERS, int(trainer.args.dataloader_num_workers), REPEATS)
-    notes += half_weights(trainer)
-    reporting = [type(callback).__name__ for callback in reporting_callbacks(trainer)]
-    if reporting:
-        notes += (f"taken out of the trials, so that nothing is reported: {', '.join(reporting)}",)
-    left_out = events_left_out(trainer)
-    if left_out:
-        notes += (f"not called in trials, as they belong to a whole training: {', '.join(left_out)}",)
+    notes += (*half_weights(trainer), *_not_called(trainer))
     arguments_now = cast("Any", trainer.args)
     values = json.loads(json.dumps(arguments_now.to_dict(), default=str))
     return Survey(

@@ -25,7 +25,7 @@ from perftune.records.recommendation import (
 )
 from perftune.records.study import Study
 from perftune.records.summary import summarize
-from perftune.records.trial import Measurement, Purpose
+from perftune.records.trial import Measurement, Purpose, Trial
 from perftune.search import bounds, leader, ruled_out
 from perftune.tuning.checks import Verified
 from perftune.tuning.comparisons import (
@@ -308,8 +308,6 @@ def recommend(
     arguments = emitted_arguments(study, chosen)
     if eval_batch is not None:
         arguments[EVAL_BATCH] = eval_batch
-    final_bytes = final.measurement.memory.peak_bytes if final and final.measurement else 0
-    peak_bytes = max(final_bytes, after.peak_memory_bytes)
     verdict = standing.verdict if standing else None
     best = _candidate(study, verdict.best) if verdict and verdict.best else None
     if standing and standing.untold and decision is Decision.NOT_DECIDED:
@@ -329,7 +327,7 @@ def recommend(
         comparison=compare(study, compared, base, among=num_rivals) if compared else None,
         loss_check=verified.loss_check if verified else None,
         final_trial=final.number if final else None,
-        headroom_bytes=study.space.memory_limit_bytes - peak_bytes,
+        headroom_bytes=study.space.memory_limit_bytes - _peak_bytes(final, after),
         runners_up=tuple(candidate for candidate in ranking if candidate != chosen)[:3],
         rejected=rejections(study, chosen, rejected),
         eval_batch_size=eval_batch,
@@ -339,6 +337,12 @@ def recommend(
         needs=standing.needs if standing and decision is Decision.NOT_DECIDED else None,
         needs_disk=standing.needs_disk if standing and decision is Decision.NOT_DECIDED else False,
     )
+
+
+def _peak_bytes(final: Trial | None, after: Summary) -> int:
+    """Of the run that needed most."""
+    final_bytes = final.measurement.memory.peak_bytes if final and final.measurement else 0
+    return max(final_bytes, after.peak_memory_bytes)
 
 
 def _decision(
